@@ -1,0 +1,55 @@
+# Every target makes the environment that it needs.  PYTHON may name another interpreter (3.11+).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test test-fork lint types bench clean
+
+help:
+	@echo "make demo    the main job on real videos, in about half a minute"
+	@echo "make test    the suite          make lint    ruff and the rooms"
+	@echo "make types   mypy and pyright   make bench   numbers, beside the peers"
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[cli,emulator]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@$(BIN)/pollers demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+# The maintained fork of backoff installs the same import name, so it needs a place of its own.
+test-fork:
+	$(MAKE) VENV=.venv-fork .venv-fork/.dev
+	.venv-fork/bin/python -m pip uninstall --quiet --yes backoff
+	.venv-fork/bin/python -m pip install --quiet 'python-backoff>=3'
+	.venv-fork/bin/python -m pytest -m 'not slow'
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv .venv-fork build dist .coverage .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,12 @@
+"""Emulators of the providers, faults included: aiohttp.web servers for tests and demonstrations.
+
+Imports neither `resilience` nor the rest of `pollers`.  PyAV is used if it is installed.
+"""
+
+from .faults import Fault
+from .log import Called, Seen
+from .server import MemoriesEmulator, serve
+from .settings import Settings
+from .videos import Video
+
+__all__ = ("Called", "Fault", "MemoriesEmulator", "Seen", "Settings", "Video", "serve")

@@ -1,0 +1,119 @@
+"""From an accepted upload to a terminal status: fetch, decode, wait, call back.
+
+Parsing takes at least the seconds the settings say, counted from the upload; the real decode runs
+inside them.  The status is not set by a timer: as soon as the decode is done, the video is told at
+which instant it ends, and the clock does the rest.  Only a callback needs a task that waits.
+
+A callback is one POST of JSON, with no signature and no second try, as documented.  It says "FAIL"
+where reads say PARSE_ERROR or FAILED, and the early one says "PARSE" of a video nobody has parsed.
+"""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from .decoding import Facts, StoppedError, UndecodableError, decode
+from .log import Called
+from .state import State, now
+from .videos import PARSE, PARSE_ERROR, Video
+
+_CALLBACK_TIMEOUT = aiohttp.ClientTimeout(total=30)
+_FETCH_CHUNK = 256 * 1024
+_MAX_URL_BYTES = 1024**3
+
+
+class _UnreachableError(Exception):
+    """The url of an upload gave no file; the text says why."""
+
+
+async def parse(state: State, video: Video, source: Path | URL) -> None:
+    """Parse an uploaded video from its file, or from a URL that is fetched first."""
+    started = now()
+    path = source if isinstance(source, Path) else state.new_file(".mp4")
+    try:
+        if isinstance(source, URL):
+            video.size = await _fetch(state, source, path)
+        if state.engine.decodes:
+            _describe(video, await _in_worker(state, path))
+    except (UndecodableError, _UnreachableError) as exc:
+        video.outcome, video.cause = PARSE_ERROR, str(exc)
+    finally:
+        path.unlink(missing_ok=True)
+    video.terminal_at = max(now(), started + state.settings.seconds_for(video))
+    await call_back_at_end(state, video)
+
+
+async def call_back_early(state: State, video: Video) -> None:
+    """Make the first callback when parsing begins, if the settings want it early."""
+    if state.settings.callback_early and state.settings.callback_times > 0:
+        await _call_back(state, video, PARSE)
+
+
+async def call_back_at_end(state: State, video: Video) -> None:
+    """Wait until the video's parsing ends, then make the callbacks that are left."""
+    if video.callback is None:
+        return
+    await asyncio.sleep(max(0.0, video.terminal_at - now()))
+    for _ in range(state.settings.callback_times - state.settings.callback_early):
+        if state.library.view.get(video.video_no) is video:  # nobody calls about a deleted one
+            await _call_back(state, video, "PARSE" if video.outcome == PARSE else "FAIL")
+
+
+def _describe(video: Video, facts: Facts) -> None:
+    video.duration, video.fps = facts.duration, facts.fps
+    video.width, video.height = facts.width, facts.height
+
+
+async def _in_worker(state: State, path: Path) -> Facts:
+    """Decode in one of the worker threads; more videos than workers wait for their turn."""
+    engine = state.engine
+    try:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(engine.workers, decode, path, engine.halt)
+    except StoppedError:
+        raise asyncio.CancelledError from None
+
+
+async def _fetch(state: State, url: URL, path: Path) -> int:
+    """Download a file and return its bytes; nothing is sent that could authenticate us."""
+    most = min(_MAX_URL_BYTES, state.settings.max_upload_bytes)
+    size = 0
+    try:
+        async with state.engine.client.get(url) as response:
+            if not response.ok:
+                raise _UnreachableError(f"Download failed: HTTP {response.status}")
+            with path.open("wb") as file:
+                async for chunk in response.content.iter_chunked(_FETCH_CHUNK):
+                    size += len(chunk)
+                    if size > most:
+                        raise _UnreachableError(f"Download failed: larger than {most} bytes")
+                    file.write(chunk)
+    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        raise _UnreachableError(f"Download failed: {exc or type(exc).__name__}") from exc
+    return size
+
+
+async def _call_back(state: State, video: Video, status: str) -> None:
+    if video.callback is None:
+        return
+    payload = {"videoNo": video.video_no, "status": status}
+    if state.settings.callback_client_id is not None:
+        payload["clientId"] = state.settings.callback_client_id
+    at, url = now(), _without_query(video.callback)
+    if state.chance.random() < state.settings.callback_loss:
+        state.called.append(Called(time=at, url=url, payload=payload, lost=True))
+        return
+    answer: int | None = None
+    try:
+        client = state.engine.client
+        async with client.post(video.callback, json=payload, timeout=_CALLBACK_TIMEOUT) as response:
+            answer = response.status
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        pass  # one try and no more: that is the API's promise
+    state.called.append(Called(time=at, url=url, payload=payload, status=answer))
+
+
+def _without_query(url: str) -> str:
+    return url.partition("?")[0]

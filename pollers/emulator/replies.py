@@ -1,0 +1,119 @@
+"""Writing answers, good ones and spoilt ones.
+
+What a fault's body says is decided in `spoilt`, a plain function; what happens to the connection is
+in `send_fault`.  A spoilt answer starts from the request's own answer if the work was done, else
+from the fault's code, else from an empty success.
+"""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from aiohttp import web
+
+from .faults import Fault
+from .wire import Reply, dump, failure, success
+
+_JSON = "application/json"
+_CONTENT_TYPES = {"text": "text/plain", "html": "text/html"}
+_CHUNK = 256 * 1024
+
+
+def send(reply: Reply, headers: dict[str, str]) -> web.Response:
+    """The answer of the API: HTTP 200 whatever the code."""
+    response = web.Response(body=dump(reply.payload), content_type=_JSON)
+    response.headers.update(headers)
+    return response
+
+
+async def send_fault(
+    request: web.Request, fault: Fault, reply: Reply | None, *, number: int
+) -> web.StreamResponse:
+    """Send what the fault makes of an answer, as far as it lets it get."""
+    if fault.abort == "before":
+        _cut(request)
+        return web.Response()  # goes nowhere: the connection is gone
+    content_type, body = spoilt(fault, reply, path=request.path, number=number)
+    response = web.StreamResponse(status=fault.status or HTTPStatus.OK)
+    response.content_type = content_type
+    response.content_length = len(body)
+    response.headers.update({**(reply.headers if reply else {}), **fault.headers})
+    await response.prepare(request)
+    end = len(body) // 2 if fault.abort == "middle" else len(body)
+    for start in range(0, end, _CHUNK):
+        await response.write(body[start : min(start + _CHUNK, end)])
+    if fault.abort == "middle":
+        _cut(request)
+    else:
+        await response.write_eof()
+    return response
+
+
+def spoilt(fault: Fault, reply: Reply | None, *, path: str, number: int) -> tuple[str, bytes]:
+    """The content type and the body a fault asks for."""
+    status = fault.status or int(HTTPStatus.OK)
+    kind = fault.body or _default_body(fault, status)
+    match kind:
+        case "text":
+            body = (fault.text or "").encode()
+        case "html":
+            body = _html(status).encode()
+        case "spring":
+            body = dump(_spring(status, path, number))
+        case "empty":
+            body = b""
+        case _:
+            body = _json_body(kind, fault, _base(fault, reply))
+    return _CONTENT_TYPES.get(kind, _JSON), body
+
+
+def _json_body(kind: str, fault: Fault, base: dict[str, object]) -> bytes:
+    if kind == "null":
+        base["data"] = None
+    elif kind == "huge":
+        base["padding"] = "x" * fault.huge_bytes
+    body = dump(base)
+    return body[: len(body) // 2] if kind == "truncated" else body
+
+
+def _default_body(fault: Fault, status: int) -> str:
+    if fault.text is not None:
+        return "text"
+    bare = fault.code is None and fault.msg is None
+    return "spring" if bare and status >= HTTPStatus.BAD_REQUEST else "envelope"
+
+
+def _base(fault: Fault, reply: Reply | None) -> dict[str, object]:
+    if fault.code is not None:
+        return failure(fault.code, fault.msg)
+    payload = dict(reply.payload) if reply else success(None)
+    return payload if fault.msg is None else payload | {"msg": fault.msg}
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def _html(status: int) -> str:
+    title = f"{status} {_phrase(status)}"
+    return (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
+        f"<center><h1>{title}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    )
+
+
+def _spring(status: int, path: str, number: int) -> dict[str, object]:
+    return {
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "path": path,
+        "status": status,
+        "error": _phrase(status),
+        "requestId": f"{number:08x}-{number}",
+    }
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

@@ -1,0 +1,174 @@
+"""Receiving uploads: a multipart file streamed to disk, or a form with a URL to fetch.
+
+Checked as documented: the file's extension, a Content-Type of `video/…`, at most twenty tags, a
+callback of fewer than 300 characters.  Points are taken when the upload is accepted, and a video
+that can't be parsed gives none back.  Nothing makes an upload idempotent: sent twice, it is two
+videos and costs twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from aiohttp import BodyPartReader, MultipartReader, web
+from yarl import URL
+
+from .exchange import Exchange
+from .parsing import call_back_early, parse
+from .state import State, now
+from .videos import Video
+from .wire import BAD_PARAMETERS, RefusedError, Reply, whole_number
+
+_EXTENSIONS = frozenset({".mp4", ".avi", ".mkv", ".mov"})
+_MAX_TAGS = 20
+_MAX_CALLBACK = 299
+_MAX_FIELD = 64 * 1024
+_CHUNK = 256 * 1024
+
+
+@dataclass(slots=True)
+class _Received:
+    path: Path
+    name: str
+    size: int
+
+
+async def upload_file(state: State, exchange: Exchange) -> Reply:
+    """POST upload: multipart with a `file`."""
+    state.points.check(exchange.owner, state.settings.upload_cost)
+    fields, received = await _receive(state, exchange.request)
+    try:
+        video = _accept(state, exchange, fields, name=received.name)
+    except RefusedError:
+        received.path.unlink(missing_ok=True)
+        raise
+    video.size = received.size
+    state.spawn(_work(state, video, received.path))
+    return Reply(state.settings.speech.uploaded(video))
+
+
+async def upload_url(state: State, exchange: Exchange) -> Reply:
+    """POST upload_url: a form (not JSON) with a `url`, fetched after the answer."""
+    if exchange.request.content_type != "application/x-www-form-urlencoded":
+        raise RefusedError(BAD_PARAMETERS, "Content-Type must be application/x-www-form-urlencoded")
+    form = await exchange.request.post()
+    fields = {name: [str(value) for value in form.getall(name)] for name in form}
+    url = _http_url(_one(fields, "url") or "")
+    video = _accept(state, exchange, fields, name=PurePosixPath(url.path).stem or "video")
+    state.spawn(_work(state, video, url))
+    return Reply(state.settings.speech.uploaded(video))
+
+
+async def _work(state: State, video: Video, source: Path | URL) -> None:
+    await call_back_early(state, video)
+    await parse(state, video, source)
+
+
+def _accept(
+    state: State, exchange: Exchange, fields: Mapping[str, list[str]], *, name: str
+) -> Video:
+    """Check the form, take the points and put a new video on the shelf."""
+    callback = _one(fields, "callback")
+    if callback is not None and len(callback) > _MAX_CALLBACK:
+        raise RefusedError(BAD_PARAMETERS, f"callback must have at most {_MAX_CALLBACK} characters")
+    tags = [tag.strip() for text in fields.get("tags", []) for tag in text.split(",")]
+    if len(tags) > _MAX_TAGS:
+        raise RefusedError(BAD_PARAMETERS, f"at most {_MAX_TAGS} tags")
+    folder_id = whole_number(_one(fields, "folder_id") or -1, "folder_id")
+    state.points.spend(exchange.owner, state.settings.upload_cost)
+    video = Video(
+        video_no=state.library.next_number(),
+        name=name,
+        account=exchange.owner,
+        unique_id=_one(fields, "unique_id") or "default",
+        folder_id=folder_id,
+        tags=(*filter(None, tags), "api"),
+        visible_at=now() + state.settings.visibility_delay,
+        callback=callback,
+    )
+    state.library.add(video)
+    exchange.video_nos = (video.video_no,)
+    return video
+
+
+def _one(fields: Mapping[str, list[str]], name: str) -> str | None:
+    """The last non-empty value of a field."""
+    return next((value for value in reversed(fields.get(name, [])) if value), None)
+
+
+def _http_url(text: str) -> URL:
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise RefusedError(BAD_PARAMETERS, "url must be a public http or https address")
+    return url
+
+
+async def _receive(state: State, request: web.Request) -> tuple[dict[str, list[str]], _Received]:
+    """Read the parts of a multipart body; the file goes to disk as it comes."""
+    if not request.content_type.startswith("multipart/"):
+        raise RefusedError(BAD_PARAMETERS, "Content-Type must be multipart/form-data")
+    fields: dict[str, list[str]] = {}
+    received: _Received | None = None
+    try:
+        async for any_part in await request.multipart():
+            part = _plain(any_part)
+            if part.name == "file" and received is None:
+                received = await _to_disk(state, part)
+            else:
+                fields.setdefault(part.name or "", []).append(await _text(part))
+    except ValueError as exc:
+        raise RefusedError(BAD_PARAMETERS, "malformed multipart body") from exc
+    except RefusedError:
+        if received is not None:
+            received.path.unlink(missing_ok=True)
+        raise
+    if received is None:
+        raise RefusedError(BAD_PARAMETERS, "file is required")
+    return fields, received
+
+
+def _plain(part: BodyPartReader | MultipartReader | None) -> BodyPartReader:
+    if not isinstance(part, BodyPartReader):
+        raise RefusedError(BAD_PARAMETERS, "nested multipart")
+    return part
+
+
+async def _text(part: BodyPartReader) -> str:
+    """A form field as text, read no further than is sensible."""
+    content = bytearray()
+    while chunk := await part.read_chunk():
+        content += chunk
+        if len(content) > _MAX_FIELD:
+            raise RefusedError(BAD_PARAMETERS, f"{part.name} is too long")
+    return content.decode(errors="replace")
+
+
+async def _to_disk(state: State, part: BodyPartReader) -> _Received:
+    name = PurePosixPath((part.filename or "").replace("\\", "/"))
+    kind = part.headers.get("Content-Type", "")
+    if name.suffix.lower() not in _EXTENSIONS:
+        raise RefusedError(BAD_PARAMETERS, f"file extension {name.suffix!r} is not supported")
+    if not kind.startswith("video/"):
+        raise RefusedError(BAD_PARAMETERS, f"Content-Type of file must be video/*, not {kind!r}")
+    path = state.new_file(name.suffix.lower())
+    try:
+        size = await _copy(part, path, most=state.settings.max_upload_bytes)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return _Received(path=path, name=name.stem, size=size)
+
+
+async def _copy(part: BodyPartReader, path: Path, *, most: int) -> int:
+    """Write a part to a file as it comes, and return its bytes."""
+    size = 0
+    with path.open("wb") as file:
+        while chunk := await part.read_chunk(_CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise RefusedError(BAD_PARAMETERS, "file is too large")
+            file.write(chunk)
+    return size

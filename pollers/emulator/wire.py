@@ -1,0 +1,160 @@
+"""What goes over the wire: codes, envelopes, and the two dialects of a video.
+
+The API mixes its spellings.  An upload answers `videoNo`, every read answers `video_no`, a request
+sends `video_no`, a callback carries `videoNo`.  In the documents of 2025 numbers are strings and
+the cause of a video that did not fail is the *string* "null"; in those of 2026 numbers are
+integers and the cause is left out.  Errors come with HTTP 200 and a code in the body, and the
+answer to a broken rate limit is shorter than all the others.
+
+Times in a body are milliseconds since 1970; durations are whole seconds; sizes are bytes.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .videos import Video
+
+SUCCESS = "0000"
+BAD_PARAMETERS = "0001"
+UNAUTHORIZED = "0401"
+NO_POINTS = "0402"
+DISABLED = "0403"
+DUPLICATE = "0409"
+TOO_MANY = "0429"
+NO_PERMISSION = "9009"
+
+MESSAGES = {
+    SUCCESS: "success",
+    BAD_PARAMETERS: "One or more parameters are incorrect",
+    "0003": "One or more parameters are incorrect",
+    UNAUTHORIZED: "Authorization invalid",
+    NO_POINTS: "Not enough points",
+    DISABLED: "Developer account disabled",
+    DUPLICATE: "Duplicate requests are not allowed",
+    TOO_MANY: "Request has exceeded the limit.",
+    NO_PERMISSION: "Permission denied, check API key validness",
+}
+
+Dialect = Literal["2025", "2026"]
+Payload = dict[str, Any]
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error code; nothing was done for it."""
+
+    def __init__(
+        self, code: str, message: str | None = None, *, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer before it is written: a JSON body, and headers beside the usual ones."""
+
+    payload: Payload
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str | None:
+        """The code of the envelope as text, or None if the body has none."""
+        code = self.payload.get("code")
+        return None if code is None else str(code)
+
+
+def dump(payload: Any) -> bytes:
+    """JSON as the server writes it: compact, not escaped to ASCII."""
+    return json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def success(data: Any, *, flags: bool = True) -> Payload:
+    """The envelope of a success; `flags=False` leaves out success and failed, as old answers do."""
+    payload = {"code": SUCCESS, "msg": "success", "data": data}
+    return payload | {"success": True, "failed": False} if flags else payload
+
+
+def failure(code: str | int, message: str | None = None) -> Payload:
+    """The envelope of an error; the one for a broken rate limit has neither data nor flags."""
+    if message is None:
+        message = MESSAGES.get(str(code), "error")
+    payload: Payload = {"code": code, "msg": message}
+    if str(code) == TOO_MANY:
+        return payload
+    return payload | {"data": None, "success": False, "failed": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How this deployment spells a video: the dialect, and its word for "failed"."""
+
+    dialect: Dialect
+    failure_word: str
+
+    def number(self, value: float) -> int | str:
+        """A whole number in this dialect's type."""
+        return str(int(value)) if self.dialect == "2025" else int(value)
+
+    def uploaded(self, video: Video) -> Payload:
+        """The reply to an upload: camel case, and `uploadTime` a string in both dialects."""
+        data = {
+            "videoNo": video.video_no,
+            "videoName": video.name,
+            "videoStatus": "UNPARSE",
+            "uploadTime": str(video.created_ms),
+        }
+        return success(data, flags=self.dialect == "2026")
+
+    def listed(self, video: Video, now: float) -> Payload:
+        """One entry of list_videos; `now` is on the loop's clock."""
+        entry: Payload = {
+            "duration": self.number(round(video.duration)),
+            "size": self.number(video.size),
+            "status": video.status_at(now, self.failure_word),
+            "video_no": video.video_no,
+            "video_name": video.name,
+            "create_time": self.number(video.created_ms),
+        }
+        failed = video.failed_at(now)
+        if failed or self.dialect == "2025":
+            entry["cause"] = (video.cause or "Video parsing failed") if failed else "null"
+        return entry
+
+    def described(self, video: Video, now: float) -> Payload:
+        """The data of get_metadata: a list entry, and the picture's shape once it is known."""
+        entry = self.listed(video, now)
+        if video.width and video.ended_at(now):
+            fps = int(video.fps) if video.fps.is_integer() else round(video.fps, 3)
+            entry |= {
+                "resolution_label": f"{min(video.width, video.height)}p",
+                "fps": str(fps) if self.dialect == "2025" else fps,
+                "width": self.number(video.width),
+                "height": self.number(video.height),
+            }
+        return entry
+
+    def page(self, videos: list[Video], *, page: int, size: int, total: int, now: float) -> Payload:
+        """The reply to list_videos; in 2025 only `total_count` is a string, as documented."""
+        return success(
+            {
+                "videos": [self.listed(video, now) for video in videos],
+                "current_page": page,
+                "page_size": size,
+                "total_count": self.number(total),
+            }
+        )
+
+
+def whole_number(value: Any, name: str) -> int:
+    """An integer from a JSON integer or a string of digits, as the server's parser takes both."""
+    try:
+        number = float(value) if isinstance(value, (str, int, float)) else math.nan
+    except ValueError:
+        number = math.nan
+    if isinstance(value, bool) or not number.is_integer():
+        raise RefusedError(BAD_PARAMETERS, f"{name} must be an integer")
+    return int(number)

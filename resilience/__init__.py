@@ -1,0 +1,47 @@
+"""Async resilience for APIs that hide their errors inside HTTP 200.  Knows nothing of pollers."""
+
+from resilience._core.policy.model import Certainty, Classification, Outcome, Recovers, Rule, Verdict
+from resilience.errors import (
+    AlreadyDone,
+    CircuitOpen,
+    DeadlineExceeded,
+    FatalError,
+    PolicyError,
+    QuotaError,
+    ResilienceError,
+    RetriesExhausted,
+)
+from resilience.guard import Guard, Report, raise_for_code, report
+from resilience.observe import to_structlog
+from resilience.policies import Policy, catalogs, fatal, quota, retryable, success
+from resilience.records import AttemptRecord, CallRecord
+
+__all__ = (
+    "AlreadyDone",
+    "AttemptRecord",
+    "CallRecord",
+    "Certainty",
+    "CircuitOpen",
+    "Classification",
+    "DeadlineExceeded",
+    "FatalError",
+    "Guard",
+    "Outcome",
+    "Policy",
+    "PolicyError",
+    "QuotaError",
+    "Recovers",
+    "Report",
+    "ResilienceError",
+    "RetriesExhausted",
+    "Rule",
+    "Verdict",
+    "catalogs",
+    "fatal",
+    "quota",
+    "raise_for_code",
+    "report",
+    "retryable",
+    "success",
+    "to_structlog",
+)

@@ -1,0 +1,367 @@
+"""From the mapping of a policy file to a compiled :class:`Table`, checking everything on the way.
+
+``merge`` is what ``extends`` means: tables merge key by key and endpoints by name; everything else
+is replaced.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import time
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from resilience._core.policy import section as read
+from resilience._core.policy.model import (
+    ACCOUNT,
+    ENDPOINT,
+    REQUEST,
+    CalendarReset,
+    Certainty,
+    Endpoint,
+    Escalation,
+    Recovers,
+    Repeat,
+    Rule,
+    Verdict,
+    Wait,
+)
+from resilience._core.policy.schedule import BadScheduleError, generators, unroll
+from resilience._core.policy.section import PolicyError, Section
+from resilience._core.policy.table import OTHER, CodeRules, Envelope, Table, When
+
+TOP_KEYS = (
+    "codes", "docs", "endpoints", "envelope", "exceptions", "extends", "families", "groups",
+    "hosts", "http", "name", "unknown",
+)  # fmt: skip
+RULE_KEYS = (
+    "aliases", "certainty", "docs", "duplicate", "edition", "escalate", "jitter", "max_attempts",
+    "probe_every", "recovers", "remedy", "scope", "title", "verdict", "wait", "when",
+)  # fmt: skip
+CONDITION_KEYS = ("endpoint", "message", "status")
+ENVELOPE_KEYS = ("code", "failed_when", "message", "required", "retry_after", "success")
+ENDPOINT_KEYS = ("docs", "duplicate", "functions", "limit", "match", "name", "repeat")
+
+JITTER = {"full": 0.0, "equal": 0.5, "none": 1.0}
+"""Lower end of the draw that scales a delay."""
+
+_VERSION_DIGITS = 12
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merge key by key; anything else in ``change`` replaces what was there."""
+    merged = dict(base)
+    for key, value in change.items():
+        here = merged.get(key)
+        if isinstance(here, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(here, value)
+        elif key == "endpoints" and isinstance(here, list) and isinstance(value, list):
+            merged[key] = _merged_endpoints(here, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _merged_endpoints(base: list[Any], change: list[Any]) -> list[Any]:
+    """By name, the changed ones first: they are matched in order, and the user's word counts."""
+    named = {item.get("name"): item for item in base if isinstance(item, Mapping)}
+    mine = [
+        {**named.get(item.get("name"), {}), **item} if isinstance(item, Mapping) else item
+        for item in change
+    ]
+    names = {item.get("name") for item in change if isinstance(item, Mapping)}
+    return [*mine, *(item for item in base if item.get("name") not in names)]
+
+
+def build(data: Mapping[str, Any], *, source: str) -> Table:
+    """Compile a policy.
+
+    Raises:
+        PolicyError: naming the file, the key and the value.
+    """
+    top = Section(data, source=source)
+    name = top.take("name", "", read.text)
+    if not name:
+        raise top.error("name", name, "the name of a policy")
+    top.take("extends", "", read.text)
+    docs = top.take("docs", "", read.text)
+    groups = _groups(top.table("groups"))
+    endpoints = {item.name: item for item in map(_endpoint, top.tables("endpoints"))}
+    scopes = (REQUEST, ENDPOINT, ACCOUNT, *groups)
+    for group, members in groups.items():
+        for member in members - set(endpoints):
+            raise top.error(f"groups.{group}", member, "the name of an endpoint",
+                            read.suggestion(member, endpoints))  # fmt: skip
+    http = _rules(top.table("http"), docs, scopes, narrow=lambda key: "x" in key)
+    table = Table(
+        name=name,
+        version=f"{name}@{_digest(data)}",
+        docs=docs,
+        hosts=top.take("hosts", (), read.texts),
+        groups=groups,
+        envelopes=tuple(_envelope(item) for item in top.tables("envelope")),
+        endpoints=endpoints,
+        codes=_codes(top.table("codes"), docs, scopes, endpoints),
+        families=_by_precision(_rules(top.table("families"), docs, scopes, narrow=lambda _: True)),
+        http={key: rule for key, rule in http.items() if "x" not in key},
+        http_families=_by_precision({key: rule for key, rule in http.items() if "x" in key}),
+        exceptions=_rules(top.table("exceptions"), docs, scopes),
+        unknown=_unknown(top.table("unknown"), docs, scopes),
+    )
+    top.done(TOP_KEYS)
+    return table
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    plain = msgspec.json.encode(data, order="deterministic")
+    return hashlib.sha256(plain).hexdigest()[:_VERSION_DIGITS]
+
+
+def _groups(table: Section) -> dict[str, frozenset[str]]:
+    groups = {name: frozenset(table.take(name, (), read.texts)) for name in table.keys()}  # noqa: SIM118
+    for name in groups:
+        if name in (REQUEST, ENDPOINT, ACCOUNT):
+            raise table.error(name, name, "a free name: it is a scope of its own")
+    return groups
+
+
+def _endpoint(item: Section) -> Endpoint:
+    name = item.take("name", "", read.text)
+    if not name:
+        raise item.error("name", name, "the name of an endpoint")
+    match = item.take("match", (), read.texts)
+    for pattern in match:
+        if not re.fullmatch(r"(\*|[A-Z]+) \S+", pattern):
+            raise item.error("match", pattern, "a method and a path, such as 'POST */list_videos'")
+    repeat = item.take("repeat", None, lambda s, k, v: Repeat(read.one_of(*Repeat)(s, k, v)))
+    duplicate = item.take("duplicate", "error", read.one_of("done", "error"))
+    limit = item.take("limit", None, _limit)
+    functions = item.take("functions", (), read.texts)
+    docs = item.take("docs", "", read.text)
+    item.done(ENDPOINT_KEYS)
+    return Endpoint(
+        name=name, match=match, functions=functions, repeat=repeat,
+        duplicate_is_done=duplicate == "done", limit=limit, docs=docs,
+    )  # fmt: skip
+
+
+def _limit(item: Section, key: str, value: Any) -> tuple[float, float]:
+    table = Section(value, source=item.source, path=f"{item.path}.{key}")
+    limit = table.take("calls", 1.0, read.positive), table.take("per", 1.0, read.positive)
+    table.done(("calls", "per"))
+    return limit
+
+
+def _envelope(item: Section) -> Envelope:
+    def flag(entry: Section) -> tuple[str, Any, str | None]:
+        at = entry.take("at", "", read.pointer)
+        equals = entry.take("equals", True, lambda _s, _k, value: value)  # noqa: FBT003
+        code = entry.take("code", None, read.text)
+        entry.done(("at", "equals", "code"))
+        if not at:
+            raise entry.error("at", at, "a JSON pointer such as '/success'")
+        return at, equals, code
+
+    envelope = Envelope(
+        required=item.take("required", (), _pointers),
+        code=item.take("code", None, read.pointer),
+        message=item.take("message", None, read.pointer),
+        retry_after=item.take("retry_after", None, read.pointer),
+        success=frozenset(item.take("success", (), read.texts)),
+        failed_when=tuple(flag(entry) for entry in item.tables("failed_when")),
+    )
+    item.done(ENVELOPE_KEYS)
+    return envelope
+
+
+def _pointers(item: Section, key: str, value: Any) -> tuple[str, ...]:
+    return tuple(read.pointer(item, key, one) for one in read.texts(item, key, value))
+
+
+def _codes(
+    table: Section, docs: str, scopes: tuple[str, ...], endpoints: Mapping[str, Endpoint]
+) -> dict[str, CodeRules]:
+    codes: dict[str, CodeRules] = {}
+    aliases: dict[str, str] = {}
+    for code in table.keys():  # noqa: SIM118
+        item = table.table(code)
+        others = item.take("aliases", (), read.texts)
+        conditions = list(item.tables("when"))
+        fields = _fields(item, scopes)
+        item.done(RULE_KEYS)
+        rule = _rule(item, fields, docs)
+        codes[code] = CodeRules(
+            rule=rule,
+            when=tuple(_when(one, fields, docs, scopes, endpoints) for one in conditions),
+        )
+        for other in others:
+            if other in aliases:
+                raise item.error("aliases", other, f"free: codes.{aliases[other]} has it too")
+            aliases[other] = code
+    for other, code in aliases.items():
+        if other in codes:
+            raise table.error(f"{code}.aliases", other, f"free: codes.{other} is listed itself")
+    return codes | {other: codes[code] for other, code in aliases.items()}
+
+
+def _when(
+    item: Section,
+    base: Mapping[str, Any],
+    docs: str,
+    scopes: tuple[str, ...],
+    endpoints: Mapping[str, Endpoint],
+) -> When:
+    message = item.take("message", None, _pattern)
+    status = item.take("status", None, read.count)
+    endpoint = item.take("endpoint", None, read.text)
+    if endpoint is not None and endpoint not in (*endpoints, OTHER):
+        raise item.error("endpoint", endpoint, "the name of an endpoint",
+                         read.suggestion(endpoint, endpoints))  # fmt: skip
+    fields = _fields(item, scopes)
+    item.done({*RULE_KEYS, *CONDITION_KEYS} - {"aliases", "when"})
+    if message is None and status is None and endpoint is None:
+        raise item.error("", "no condition", "reachable: give message, status or endpoint")
+    kept = dict(base)
+    if "verdict" in fields and fields["verdict"] != base.get("verdict"):
+        # another kind of answer: how the first kind waits and what it blocks says nothing about it
+        for key in ("recovers", "wait", "jitter", "scope", "escalate", "max_attempts", "certainty"):
+            kept.pop(key, None)
+    return When(
+        rule=_rule(item, kept | fields, docs), message=message, status=status, endpoint=endpoint
+    )
+
+
+def _pattern(item: Section, key: str, value: Any) -> re.Pattern[str]:
+    try:
+        return re.compile(read.text(item, key, value))
+    except re.error as error:
+        raise item.error(key, value, f"a regular expression ({error})") from None
+
+
+def _rules(
+    table: Section, docs: str, scopes: tuple[str, ...], narrow: Any = lambda _: False
+) -> dict[str, Rule]:
+    rules = {}
+    for key in table.keys():  # noqa: SIM118
+        item = table.table(key)
+        fields = _fields(item, scopes)
+        item.done(set(RULE_KEYS) - {"aliases", "when", "duplicate"})
+        if narrow(key) and fields.get("scope", REQUEST) != REQUEST:
+            raise item.error("scope", fields["scope"], "'request': a family may not speak for more")
+        rules[key] = _rule(item, fields, docs)
+    return rules
+
+
+def _unknown(item: Section, docs: str, scopes: tuple[str, ...]) -> Rule:
+    fields = {"verdict": Verdict.FATAL, "title": "Nothing in the policy speaks about this"}
+    fields |= _fields(item, scopes)
+    item.done(set(RULE_KEYS) - {"aliases", "when", "duplicate"})
+    if fields.get("scope", REQUEST) != REQUEST:
+        raise item.error("scope", fields["scope"], "'request': unknown may not speak for more")
+    return _rule(item, fields, docs)
+
+
+def _fields(item: Section, scopes: tuple[str, ...]) -> dict[str, Any]:
+    """The fields that this table states, converted; nothing for those it leaves out."""
+    readers: dict[str, Any] = {
+        "verdict": lambda s, k, v: Verdict(read.one_of(*Verdict)(s, k, v)),
+        "recovers": lambda s, k, v: Recovers(read.one_of(*Recovers)(s, k, v)),
+        "scope": read.one_of(*scopes),
+        "wait": _wait,
+        "jitter": read.one_of(*JITTER),
+        "max_attempts": read.count,
+        "certainty": lambda s, k, v: Certainty(read.one_of(*Certainty)(s, k, v)),
+        "probe_every": read.positive,
+        "escalate": _escalation,
+        "duplicate": read.boolean,
+        "title": read.text,
+        "remedy": read.text,
+        "docs": read.text,
+        "edition": read.text,
+    }
+    absent = object()
+    taken = {key: item.take(key, absent, reader) for key, reader in readers.items()}
+    return {key: value for key, value in taken.items() if value is not absent}
+
+
+def _rule(item: Section, fields: Mapping[str, Any], docs: str) -> Rule:
+    if "verdict" not in fields:
+        raise item.error("verdict", None, f"one of {', '.join(Verdict)}")
+    verdict: Verdict = fields["verdict"]
+    quota = verdict is Verdict.QUOTA
+    if "recovers" in fields and not quota:
+        raise item.error("recovers", fields["recovers"].value, f"for verdict {verdict.value!r}: only quota recovers")
+    wait, given_low = fields.get("wait", (Wait(schedule=unroll("expo", dict(factor=1.0, max_value=30.0))), None))
+    if "jitter" in fields:
+        low = JITTER[fields["jitter"]]
+    elif given_low is not None:
+        low = given_low
+    else:
+        # a quota's wait is shared by everybody in its scope: knocking early is one wasted call,
+        # so it is spread over its upper half only
+        low = JITTER["equal"] if quota else JITTER["full"]
+    certainty = Certainty.MAYBE_EXECUTED if verdict is Verdict.RETRYABLE else Certainty.NOT_EXECUTED
+    plain = {
+        key: fields[key]
+        for key in ("scope", "max_attempts", "probe_every", "escalate", "duplicate", "title",
+                    "remedy", "edition", "recovers")
+        if key in fields
+    }  # fmt: skip
+    return Rule(
+        key=item.path,
+        verdict=verdict,
+        wait=Wait(schedule=wait.schedule, low=low, until=wait.until),
+        certainty=fields.get("certainty", certainty),
+        docs=fields.get("docs", docs),
+        **plain,
+    )
+
+
+def _wait(item: Section, key: str, value: Any) -> tuple[Wait, float | None]:
+    """Seconds, a generator of ``backoff``, or a calendar; and the draw that goes with it."""
+    if not isinstance(value, Mapping):
+        return Wait(schedule=(read.positive(item, key, value),)), JITTER["none"]
+    if "until" in value:
+        return Wait(schedule=(1.0,), until=_calendar(item, key, value)), JITTER["none"]
+    arguments = dict(value)
+    name = arguments.pop("backoff", None)
+    if not isinstance(name, str):
+        raise item.error(key, value, f"seconds, {{ until = … }} or {{ backoff = {'|'.join(generators())}, … }}")
+    try:
+        return Wait(schedule=unroll(name, arguments)), None
+    except BadScheduleError as error:
+        raise item.error(key, value, f"a schedule: {error}", read.suggestion(name, generators())) from None
+
+
+def _calendar(item: Section, key: str, value: Mapping[str, Any]) -> CalendarReset:
+    table = Section(value, source=item.source, path=f"{item.path}.{key}")
+    until = table.take("until", "", read.text)
+    zone = table.take("tz", "UTC", read.text)
+    table.done(("until", "tz"))
+    clock = "00:00" if until == "midnight" else until
+    try:
+        time.fromisoformat(clock)
+    except ValueError:
+        raise table.error("until", until, "a time of day such as '00:00', or 'midnight'") from None
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise table.error("tz", zone, "a known time zone such as 'Asia/Shanghai'") from None
+    return CalendarReset(time=clock, tz=zone)
+
+
+def _escalation(item: Section, key: str, value: Any) -> Escalation:
+    table = Section(value, source=item.source, path=f"{item.path}.{key}")
+    table.take("to", "exhausted", read.one_of("exhausted"))
+    escalation = Escalation(
+        rejections=table.take("rejections", 1_000_000, read.count),
+        within=table.take("within", float("inf"), read.positive),
+    )
+    table.done(("rejections", "within", "to"))
+    return escalation
+
+
+def _by_precision(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    return dict(sorted(rules.items(), key=lambda item: cast("int", item[0].count("x"))))

@@ -1,0 +1,139 @@
+"""Find a few values in a body without building the body.
+
+An answer may be 5 MB of JSON of which the policy needs four scalars.  The JSON pointers of a policy
+(RFC 6901) are merged into a tree once; reading a body decodes only the keys of that tree with
+msgspec and skips everything else as bytes.  Objects and mappings that a client already decoded are
+read in place, by key or by attribute.
+
+    values = reader.read(b'{"code":"0429","msg":"busy","data":[...5 MB...]}')
+    values["/code"]   # "0429"
+    "/data" in values # present, but not a scalar: OPAQUE
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+OPAQUE = object()
+"""Stands for an object or an array: it is there, and nobody needs to look inside."""
+
+_LEAF = ""
+_MISSING = object()
+
+
+class UnreadableError(ValueError):
+    """The body is not JSON: cut off, or something else altogether."""
+
+
+class Reader:
+    """Reads a fixed set of JSON pointers from bodies.  Immutable after construction."""
+
+    __slots__ = ("_root",)
+
+    def __init__(self, pointers: Iterable[str]) -> None:
+        tree: dict[str, Any] = {}
+        for pointer in pointers:
+            node = tree
+            for token in tokens(pointer):
+                node = node.setdefault(token, {})
+            node[_LEAF] = pointer
+        self._root = _Node(tree)
+
+    def read(self, body: Any) -> dict[str, Any]:
+        """Pointer to value, for those that exist.  Scalars as they are, anything else OPAQUE.
+
+        Raises:
+            UnreadableError: bytes or text that are not JSON.
+        """
+        found: dict[str, Any] = {}
+        if isinstance(body, str):
+            body = body.encode("utf-8", "surrogatepass")
+        if isinstance(body, (bytes, bytearray, memoryview)):
+            self._root.scan(body, found)
+        else:
+            self._root.walk(body, found)
+        return found
+
+
+class _Node:
+    __slots__ = ("_children", "_leaves", "_struct")
+
+    def __init__(self, tree: dict[str, Any]) -> None:
+        self._leaves: dict[str, str] = {}
+        self._children: dict[str, _Node] = {}
+        for token, below in tree.items():
+            if token == _LEAF:
+                continue
+            if _LEAF in below:
+                self._leaves[token] = below[_LEAF]
+            if any(key != _LEAF for key in below):
+                self._children[token] = _Node(below)
+        names = dict.fromkeys([*self._leaves, *self._children])
+        self._struct = msgspec.defstruct(
+            "Slice",
+            [(f"f{n}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for n in range(len(names))],
+            rename=dict(zip((f"f{n}" for n in range(len(names))), names, strict=True)),
+        )
+
+    def scan(self, raw: bytes | bytearray | memoryview, found: dict[str, Any]) -> None:
+        try:
+            part = msgspec.json.decode(raw, type=self._struct)
+        except msgspec.ValidationError:
+            return  # valid JSON, but not an object
+        except msgspec.DecodeError:
+            self._scan_leniently(raw, found)
+            return
+        for token, value in zip(
+            dict.fromkeys([*self._leaves, *self._children]), msgspec.structs.astuple(part), strict=True
+        ):
+            if value is msgspec.UNSET:
+                continue
+            text = bytes(value)
+            nested = text[:1] in b"{["
+            if token in self._leaves:
+                found[self._leaves[token]] = OPAQUE if nested else msgspec.json.decode(text)
+            if nested and token in self._children:
+                self._children[token].scan(text, found)
+
+    def _scan_leniently(
+        self, raw: bytes | bytearray | memoryview, found: dict[str, Any]
+    ) -> None:
+        """``NaN``, a BOM or UTF-16 are not JSON, but servers send them and clients read them."""
+        try:
+            self.walk(json.loads(bytes(raw)), found)
+        except (ValueError, RecursionError) as error:
+            raise UnreadableError(str(error)) from None
+
+    def walk(self, value: Any, found: dict[str, Any]) -> None:
+        for token, pointer in self._leaves.items():
+            item = _get(value, token)
+            if item is not _MISSING:
+                found[pointer] = item if _is_scalar(item) else OPAQUE
+        for token, child in self._children.items():
+            item = _get(value, token)
+            if item is not _MISSING and not _is_scalar(item):
+                child.walk(item, found)
+
+
+def tokens(pointer: str) -> list[str]:
+    """The unescaped steps of a JSON pointer."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
+def _get(value: Any, token: str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(token, _MISSING)
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        return value[int(token)] if token.isdigit() and int(token) < len(value) else _MISSING
+    if _is_scalar(value) or not token.isidentifier():
+        return _MISSING
+    try:
+        return getattr(value, token, _MISSING)
+    except Exception:  # noqa: BLE001  # a property of somebody's model may raise anything
+        return _MISSING
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float, bool))

@@ -1,0 +1,196 @@
+"""The compiled policy: dialects, rules and endpoints, ready to be looked up in O(1).
+
+Built by ``build.py`` from a validated mapping; immutable afterwards.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import translate
+from functools import cached_property
+from typing import Any
+
+from resilience._core.policy.model import Endpoint, Rule
+from resilience._core.policy.reader import OPAQUE, Reader
+
+OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """One dialect of a provider: where its code, message and flags stand (JSON pointers)."""
+
+    required: tuple[str, ...]
+    code: str | None = None
+    message: str | None = None
+    retry_after: str | None = None
+    success: frozenset[str] = frozenset()
+    failed_when: tuple[tuple[str, Any, str | None], ...] = ()
+    """(pointer, value, the code that this failure is given or None)."""
+
+    def pointers(self) -> list[str]:
+        """Everything that has to be read for this dialect."""
+        named = [self.code, self.message, self.retry_after]
+        return [
+            *self.required,
+            *(pointer for pointer in named if pointer),
+            *(pointer for pointer, _, _ in self.failed_when),
+        ]
+
+    def code_in(self, found: Mapping[str, Any]) -> str | None:
+        """The code as text, or None when there is none."""
+        return code_text(found.get(self.code)) if self.code else None
+
+    def message_in(self, found: Mapping[str, Any]) -> str:
+        """The provider's message; empty when there is none."""
+        value = found.get(self.message) if self.message else None
+        return value if isinstance(value, str) else ""
+
+    def failed_flag(self, found: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """The pointer of the first flag that says "failed", and the code it stands for."""
+        for pointer, value, code in self.failed_when:
+            here = found.get(pointer, OPAQUE)
+            if here == value and isinstance(here, bool) == isinstance(value, bool):
+                return pointer, code
+        return None, None
+
+
+def code_text(value: Any) -> str | None:
+    """A code as text: ``429`` and ``429.0`` become ``"429"``, ``"0429"`` stays."""
+    if value is None or value is OPAQUE or isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRules:
+    """All that a policy says about one code."""
+
+    rule: Rule
+    when: tuple["When", ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """A condition under which a code means something else; what is None does not matter."""
+
+    rule: Rule
+    message: re.Pattern[str] | None = None
+    status: int | None = None
+    endpoint: str | None = None
+
+    def holds(self, *, message: str, status: int | None, endpoint: str) -> bool:
+        """Whether every stated condition is met."""
+        return (
+            (self.message is None or self.message.search(message) is not None)
+            and (self.status is None or self.status == status)
+            and (self.endpoint is None or self.endpoint == endpoint)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A compiled policy."""
+
+    name: str
+    version: str
+    docs: str = ""
+    hosts: tuple[str, ...] = ()
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    envelopes: tuple[Envelope, ...] = ()
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    codes: Mapping[str, CodeRules] = field(default_factory=dict)
+    """Aliases included: two keys may share one value."""
+    families: Mapping[str, Rule] = field(default_factory=dict)
+    """Most specific first."""
+    http: Mapping[str, Rule] = field(default_factory=dict)
+    http_families: Mapping[str, Rule] = field(default_factory=dict)
+    exceptions: Mapping[str, Rule] = field(default_factory=dict)
+    unknown: Rule
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads every pointer that any dialect needs."""
+        return Reader(pointer for envelope in self.envelopes for pointer in envelope.pointers())
+
+    def envelope_of(self, found: Mapping[str, Any]) -> Envelope | None:
+        """The first dialect whose required pointers are all there."""
+        for envelope in self.envelopes:
+            if all(pointer in found for pointer in envelope.required):
+                return envelope
+        return None
+
+    def rule_for_code(
+        self, code: str, *, message: str = "", status: int | None = None, endpoint: str = OTHER
+    ) -> Rule | None:
+        """``when`` list, own rule, most specific family; None if nothing speaks about the code."""
+        entry = self.codes.get(code)
+        if entry is None:
+            return _in_family(self.families, code)
+        for when in entry.when:
+            if when.holds(message=message, status=status, endpoint=endpoint):
+                return when.rule
+        return entry.rule
+
+    def rule_for_status(self, status: int) -> Rule | None:
+        """The rule of an HTTP status, or of its class."""
+        return self.http.get(str(status)) or _in_family(self.http_families, str(status))
+
+    def rule_for_exception(self, error: BaseException) -> Rule | None:
+        """The rule of the most specific listed class of an exception, along its MRO."""
+        for cls in type(error).__mro__:
+            rule = self.exceptions.get(class_name(cls))
+            if rule is not None:
+                return rule
+        return None
+
+    def endpoint_of_request(self, method: str, path: str) -> str:
+        """The name of the first endpoint that matches, or ``other``."""
+        for pattern, name in self._request_patterns:
+            if pattern.match(f"{method.upper()} {path}"):
+                return name
+        return OTHER
+
+    def endpoint_of_function(self, name: str) -> str:
+        """The endpoint that a function's name stands for, or ``other``.
+
+        ``list_videos`` is the endpoint called so, or one with ``POST */list_videos``; the SDK
+        spelling ``add_message`` is ``POST */add/message``.
+        """
+        return name if name in self.endpoints else self._function_names.get(name, OTHER)
+
+    @cached_property
+    def _request_patterns(self) -> list[tuple[re.Pattern[str], str]]:
+        return [
+            (re.compile(translate(pattern)), endpoint.name)
+            for endpoint in self.endpoints.values()
+            for pattern in endpoint.match
+        ]
+
+    @cached_property
+    def _function_names(self) -> dict[str, str]:
+        names: dict[str, str] = {}
+        for endpoint in self.endpoints.values():
+            names.update(dict.fromkeys(endpoint.functions, endpoint.name))
+            for pattern in endpoint.match:
+                path = pattern.split(" ", 1)[-1].strip("*/")
+                names.setdefault(re.sub(r"\W+", "_", path), endpoint.name)
+        return names
+
+
+def class_name(cls: type) -> str:
+    """How policies spell a class: ``TimeoutError``, ``aiohttp.ClientConnectorError``."""
+    if cls.__module__ == "builtins":
+        return cls.__qualname__
+    return f"{cls.__module__.split('.', 1)[0]}.{cls.__qualname__}"
+
+
+def _in_family(families: Mapping[str, Rule], code: str) -> Rule | None:
+    for family, rule in families.items():
+        if len(family) == len(code) and all(
+            a == b or (a == "x" and b.isdigit()) for a, b in zip(family, code, strict=True)
+        ):
+            return rule
+    return None

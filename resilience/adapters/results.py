@@ -1,0 +1,79 @@
+"""What a guarded function returned, as an outcome.
+
+A mapping is a body; an object with ``.code`` is a body whose attributes stand for keys; an aiohttp
+or httpx response is an answer with status and headers.  Anything else says nothing: success.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from resilience._core.policy.model import Outcome
+
+JSON_LIMIT = 8 * 1024 * 1024
+"""Bytes of a body that are read to find a code.  Longer ones go by their status."""
+
+
+async def outcome_of_result(value: Any) -> Outcome | None:
+    """The outcome that a returned value stands for; None if it says nothing."""
+    if isinstance(value, Outcome):
+        return value
+    if isinstance(value, Mapping):
+        return Outcome(body=value)
+    room = type(value).__module__.split(".", 1)[0]
+    if room == "aiohttp" and hasattr(value, "status"):
+        from resilience.adapters.aiohttp import outcome_of_response  # noqa: PLC0415
+
+        return await outcome_of_response(value)
+    if hasattr(value, "status_code") and hasattr(value, "headers"):
+        return outcome_of_httpx(value)
+    code = getattr(value, "code", None)
+    return Outcome(body=value) if isinstance(code, (str, int)) else None
+
+
+def outcome_of_httpx(response: Any) -> Outcome:
+    """An httpx response; its body counts if it was read already (a stream goes by its status)."""
+    kind = response.headers.get("content-type", "")
+    body = getattr(response, "_content", None)
+    is_json = is_json_type(kind)
+    readable = is_json and body is not None and len(body) <= JSON_LIMIT
+    return Outcome(
+        body=body if readable else None,
+        status=response.status_code,
+        headers=response.headers,
+        is_json=is_json,
+    )
+
+
+def outcome_of_exception(error: BaseException) -> Outcome:
+    """What an exception carries: SDKs put ``status``, ``headers`` and ``body`` on theirs."""
+    response = getattr(error, "response", None)
+    status = _first_int(error, "status", "status_code") or _first_int(response, "status_code", "status")
+    headers = getattr(error, "headers", None) or getattr(response, "headers", None) or {}
+    body = getattr(error, "body", None)
+    if not isinstance(body, (Mapping, str, bytes)):
+        body = error if _has_own_code(error) else None
+    return Outcome(
+        body=body,
+        status=status,
+        headers=headers if isinstance(headers, Mapping) else {},
+        exception=error,
+    )
+
+
+def is_json_type(content_type: str) -> bool:
+    """``application/json`` and ``application/…+json``, with or without parameters."""
+    kind = content_type.split(";", 1)[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _has_own_code(error: BaseException) -> bool:
+    # aiohttp's ClientResponseError.code is the HTTP status under an old name
+    return isinstance(getattr(error, "code", None), (str, int)) and not hasattr(error, "status")
+
+
+def _first_int(holder: Any, *names: str) -> int | None:
+    for name in names:
+        value = getattr(holder, name, None)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None

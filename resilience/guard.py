@@ -1,0 +1,483 @@
+"""The public face: a policy plus the live state of its scopes.
+
+One account, one guard, shared by all tasks of an event loop.  ``call`` has two lanes.  On the fast
+lane nothing is restricted and no time-out is set: it awaits the function, recognises a plain success
+by one look at the body, and builds nothing.  Everything else goes to the driver.
+"""
+
+import inspect
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from resilience import observe
+from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
+from resilience._core.admission.model import Reason
+from resilience._core.policy.classify import classify
+from resilience._core.policy.model import Classification, Outcome, Rule, Verdict
+from resilience._driver import (
+    INFINITE,
+    Attempted,
+    Call,
+    Finished,
+    Options,
+    Shared,
+    seconds,
+)
+from resilience.adapters.results import outcome_of_exception, outcome_of_result
+from resilience.errors import (
+    AlreadyDone,
+    DeadlineExceeded,
+    FatalError,
+    QuotaError,
+    ResilienceError,
+    RetriesExhausted,
+    at,
+)
+from resilience.policies import Policy
+
+if TYPE_CHECKING:
+    from resilience.adapters.aiohttp import Middleware
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_REPORT = "_resilience_report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What happened to a call, for those who only see its last response or exception.
+
+    Times are seconds; ``resume_at`` is aware UTC or None.
+    """
+
+    classification: Classification | None
+    attempts: int
+    elapsed: float
+    resume_at: datetime | None
+    endpoint: str
+    error: ResilienceError | None
+    """What ``raise_for_code`` raises; None for success."""
+
+
+class Guard:
+    """Guards the calls of one account.
+
+    Args:
+        policy: a policy, or the name or path to load one from.
+        account: a name for the account whose quotas are shared; never the API key.
+        read: teaches ``call`` a result type: takes what the function returned and gives a mapping,
+            an ``Outcome``, or None for "says nothing".
+        observe: gets one record per attempt and per call; by default they go to the standard logger
+            ``resilience``.
+        wall: seconds since the epoch.
+        chance: random numbers in ``[0, 1)``.
+
+    Raises:
+        PolicyError: the policy can't be loaded.
+    """
+
+    __slots__ = ("_code_key", "_code_texts", "_flags", "_is_plain_success", "_machine", "_options", "_plain", "_read", "_shared")
+
+    def __init__(
+        self,
+        policy: Policy | str,
+        account: str = "default",
+        *,
+        read: Callable[[Any], Any] | None = None,
+        observe: observe.Observer = observe.default,
+        wall: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
+        self._shared = Shared(loaded, account, wall=wall, chance=chance, observer=observe)
+        self._read = read
+        self._is_plain_success = loaded.is_plain_success
+        self._code_key, self._code_texts, self._flags = loaded.plain
+        self._set(Options())
+
+    def _set(self, options: Options) -> None:
+        self._options = options
+        self._machine = self._shared.machine
+        self._plain = (
+            self._read is None
+            and self._shared.observer is observe.default  # it does not tell of plain successes
+            and seconds(options.attempt_timeout) == INFINITE
+            and seconds(options.deadline) == INFINITE
+        )
+
+    # -- views --------------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> Policy:
+        """The policy."""
+        return self._shared.policy
+
+    @property
+    def account(self) -> str:
+        """The account's name."""
+        return self._shared.account
+
+    def options(  # noqa: PLR0913  # each is a setting of a call
+        self,
+        *,
+        max_attempts: int | None = None,
+        attempt_timeout: float | timedelta | None = ...,  # type: ignore[assignment]  # ... = as it is
+        deadline: float | timedelta | None = ...,  # type: ignore[assignment]
+        max_wait: float | timedelta | None = ...,  # type: ignore[assignment]
+        idempotent: bool | None = ...,  # type: ignore[assignment]
+        endpoint: str | None = ...,  # type: ignore[assignment]
+        cost: float | None = None,
+        on_failure: str | None = None,
+        stream: bool | None = None,
+    ) -> "Guard":
+        """A cheap view with other settings, sharing the same state.
+
+        Args:
+            max_attempts: attempts in all, the first included (4).
+            attempt_timeout: seconds for one attempt (None: no limit).
+            deadline: seconds for the call, waits included (None).
+            max_wait: seconds that the call may spend waiting for quotas and doors (60).
+            idempotent: may it be repeated after it may have been done?  None asks the endpoint,
+                then the method.
+            endpoint: the endpoint's name, instead of finding it by path or function name.
+            cost: units that the call takes of a quota (1).
+            on_failure: ``raise``, or ``return`` to get the last result even if it failed.
+            stream: the result is a stream.
+        """
+        given = {
+            "attempt_timeout": attempt_timeout, "deadline": deadline, "max_wait": max_wait,
+            "idempotent": idempotent, "endpoint": endpoint,
+        }  # fmt: skip
+        changes: dict[str, Any] = {k: v for k, v in given.items() if v is not ...}
+        plain = {"max_attempts": max_attempts, "cost": cost, "on_failure": on_failure, "stream": stream}
+        changes.update({k: v for k, v in plain.items() if v is not None})
+        view = object.__new__(Guard)
+        view._shared = self._shared
+        view._read = self._read
+        view._is_plain_success = self._is_plain_success
+        view._code_key, view._code_texts, view._flags = self.policy.plain
+        view._set(self._options.changed(changes))
+        return view
+
+    @contextmanager
+    def using(self, **settings: Any) -> Iterator[None]:
+        """Settings for every call of this account inside the block, adapters in any SDK included.
+
+        Takes what :meth:`options` takes.
+        """
+        self._options.changed(settings)  # a wrong setting fails here, not in the middle of a call
+        token = CONTEXT.set(Settings(self._shared, settings, CONTEXT.get()))
+        try:
+            yield
+        finally:
+            CONTEXT.reset(token)
+
+    # -- calling ------------------------------------------------------------------------------
+
+    async def call(
+        self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await ``func(*args, **kwargs)`` under the policy.
+
+        Raises:
+            FatalError, QuotaError, RetriesExhausted, CircuitOpen, DeadlineExceeded: see
+                ``resilience.errors``.  Cancellation passes through untouched.
+            TypeError: ``func`` is not an async function.
+        """
+        machine = self._machine
+        if not self._plain or machine.restricted or CONTEXT.get() is not None:
+            return await self._call(func, args, kwargs, None, 0)
+        epoch = machine.epoch
+        frame = Frame(self._shared, None)
+        token = CONTEXT.set(frame)
+        try:
+            value = await func(*args, **kwargs)
+            if type(value) is dict:
+                code = value.get(self._code_key)
+                if type(code) is str and code in self._code_texts and self._flags.isdisjoint(value):
+                    return value  # type: ignore[return-value]  # it is a T, narrowed to a dict
+                if self._is_plain_success(value):
+                    return value  # type: ignore[return-value]
+            first = Attempted(value=value)
+        except Exception as error:  # noqa: BLE001  # judged, and raised in the end
+            _check_call(func, error)
+            first = Attempted(exception=error)
+        finally:
+            CONTEXT.reset(token)
+            frame.active = False
+        await self._judge(first, frame, self._endpoint(func, self._options))
+        if first.found is None:
+            return first.value  # type: ignore[no-any-return]
+        return await self._call(func, args, kwargs, first, epoch)
+
+    def __call__(self, func: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        """Decorate an async function.
+
+        Raises:
+            TypeError: a sync function or an async generator.
+        """
+        _check_function(func)
+
+        @wraps(func)
+        async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await self.call(func, *args, **kwargs)
+
+        return guarded
+
+    async def _call(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        first: Attempted | None,
+        epoch: int,
+    ) -> Any:
+        options = self._options.changed(settings_of(self._shared))
+        endpoint = self._endpoint(func, options)
+
+        async def attempt() -> Attempted:
+            frame = Frame(self._shared, CONTEXT.get())
+            token = CONTEXT.set(frame)
+            try:
+                tried = Attempted(value=await func(*args, **kwargs))
+            except Exception as error:  # noqa: BLE001
+                _check_call(func, error)
+                tried = Attempted(exception=error)
+            finally:
+                CONTEXT.reset(token)
+                frame.active = False
+            await self._judge(tried, frame, endpoint)
+            return tried
+
+        outer = frame_of(self._shared)
+        if outer is not None:  # inside another call of this account: it decides, we only try
+            tried = first or await attempt()
+            outer.last = tried.found
+            return self._hand_out(self._single(tried, endpoint), options)
+        call = Call(self._shared, options, endpoint=endpoint)
+        finished = await call.run(attempt, first=first, epoch=epoch)
+        return self._hand_out(finished, options)
+
+    async def transport(
+        self,
+        attempt: Callable[[], Awaitable[Attempted]],
+        *,
+        method: str,
+        path: str,
+        deadline: float | None,
+        replayable: Callable[[], bool],
+    ) -> Any:
+        """For adapters: run one request of a client, and hand back the last response.
+
+        ``attempt`` gives an outcome in ``body``; it is judged here.  Raises only when there is no
+        response: the client's own exception, or a ``ResilienceError`` if nothing was sent.
+        """
+        options = self._options.changed(settings_of(self._shared))
+        endpoint = options.endpoint or self.policy.table.endpoint_of_request(method, path)
+
+        async def judged() -> Attempted:
+            tried = await attempt()
+            tried.found = self._classified(replace(tried.body, method=method), endpoint)
+            return tried
+
+        outer = frame_of(self._shared)
+        if outer is not None:
+            tried = await judged()
+            outer.last = tried.found
+            finished = self._single(tried, endpoint)
+        else:
+            call = Call(self._shared, options, endpoint=endpoint, method=method, deadline=deadline)
+            finished = await call.run(judged, replayable=replayable)
+        return self._hand_back(finished)
+
+    def aiohttp(self, hosts: Collection[str] | None = None) -> "Middleware":
+        """A middleware for ``aiohttp.ClientSession(middlewares=[…])``, aiohttp 3.12 or later.
+
+        Args:
+            hosts: ``name`` or ``name:port`` of the servers to touch, instead of the policy's.
+        """
+        from resilience.adapters.aiohttp import Middleware  # noqa: PLC0415  # aiohttp is optional
+
+        return Middleware(self, hosts)
+
+    # -- judging ------------------------------------------------------------------------------
+
+    def _endpoint(self, func: Callable[..., Any], options: Options) -> str:
+        if options.endpoint:
+            return options.endpoint
+        while isinstance(func, partial):
+            func = func.func
+        return self.policy.table.endpoint_of_function(getattr(func, "__name__", ""))
+
+    def _classified(self, outcome: Outcome, endpoint: str) -> Classification:
+        return classify(self.policy.table, outcome, endpoint=endpoint, wall=self._shared.wall())
+
+    async def _judge(self, tried: Attempted, frame: Frame, endpoint: str) -> None:
+        """Fill in ``found``: what came back, or what an adapter below saw and the client hid."""
+        if isinstance(tried.exception, ResilienceError):
+            tried.found = _of_error(tried.exception)
+            return
+        if tried.exception is not None:
+            outcome: Outcome | None = outcome_of_exception(tried.exception)
+        else:
+            known = self._read(tried.value) if self._read else None
+            outcome = await outcome_of_result(tried.value if known is None else known)
+        tried.body = outcome
+        found = self._classified(outcome, endpoint) if outcome else None
+        seen = frame.last
+        silent = found is None or found.matched_by in ("success", "unknown")
+        if silent and seen is not None and seen.verdict is not Verdict.SUCCESS:
+            found = seen
+        if found is not None and found.verdict is Verdict.SUCCESS:
+            found = None
+        tried.found = found
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def _single(self, tried: Attempted, endpoint: str) -> Finished:
+        """One attempt inside another call: never waits, never repeats."""
+        now = self._shared.now()
+        failed = tried.found is not None and tried.found.verdict is not Verdict.SUCCESS
+        reason = Reason.ATTEMPTS if failed else None
+        return Finished(
+            last=tried, reason=reason, resume_at=None, because=tried.found, attempts=1, waited=0.0,
+            started=now.loop, ended=now, endpoint=endpoint,
+        )  # fmt: skip
+
+    def _hand_out(self, finished: Finished, options: Options) -> Any:
+        """What ``call`` gives to its caller."""
+        last = finished.last
+        error = self._error(finished)
+        self._attach(finished, error)
+        if error is None:
+            return last.value if last else None
+        if options.on_failure == "return" and last is not None and last.exception is None:
+            return last.value
+        raise error from (last.exception if last else None)
+
+    def _hand_back(self, finished: Finished) -> Any:
+        """What an adapter gives to its client."""
+        last = finished.last
+        error = self._error(finished)
+        self._attach(finished, error)
+        if last is not None and last.value is not None:
+            return last.value
+        if last is not None and last.exception is not None and finished.reason != Reason.DEADLINE:
+            raise last.exception
+        if error is None:
+            msg = "a transport brought neither a response nor an exception"
+            raise RuntimeError(msg)
+        raise error from (last.exception if last else None)
+
+    def _error(self, finished: Finished) -> ResilienceError | None:
+        if finished.reason is None:
+            return None
+        now = finished.ended
+        because = finished.because
+        last = finished.last
+        resume = finished.resume_at
+        kind = _error_class(finished.reason, because)
+        return kind(
+            because.message if because else "",
+            code=because.code if because else None,
+            rule=because.rule if because else None,
+            reason=finished.reason.value,
+            attempts=finished.attempts,
+            elapsed=now.loop - finished.started,
+            outcome=last.body if last and isinstance(last.body, Outcome) else None,
+            resume_at=at(resume.wall_time(now)) if resume else None,
+            retry_after=max(0.0, resume.left(now)) if resume else None,
+            endpoint=finished.endpoint,
+            policy=self.policy.version,
+        )
+
+    def _attach(self, finished: Finished, error: ResilienceError | None) -> None:
+        found = finished.because or (finished.last.found if finished.last else None)
+        told = Report(
+            classification=found,
+            attempts=finished.attempts,
+            elapsed=finished.ended.loop - finished.started,
+            resume_at=error.resume_at if error else None,
+            endpoint=finished.endpoint,
+            error=error,
+        )
+        last = finished.last
+        for holder in (last.value if last else None, last.exception if last else None, error):
+            if holder is not None and hasattr(holder, "__dict__"):
+                holder.__dict__[_REPORT] = told
+
+
+def report(response_or_exception: object) -> Report | None:
+    """What happened to the call that ended in this response or exception; None if no guard saw it."""
+    return getattr(response_or_exception, "__dict__", {}).get(_REPORT)
+
+
+def raise_for_code(response: object) -> None:
+    """Raise what the guard knows about this response; nothing for a success.
+
+    Raises:
+        ResilienceError: the call failed; the same error that ``guard.call`` would have raised.
+        LookupError: no guard saw this response, so there is nothing to know.
+    """
+    told = report(response)
+    if told is None:
+        msg = f"no guard saw this {type(response).__name__}: is its host in the policy's hosts?"
+        raise LookupError(msg)
+    if told.error is not None:
+        raise told.error
+
+
+def _error_class(reason: Reason, because: Classification | None) -> type[ResilienceError]:
+    if because is None:
+        return DeadlineExceeded if reason is Reason.DEADLINE else QuotaError
+    if because.verdict is Verdict.FATAL:
+        return AlreadyDone if because.rule.duplicate else FatalError
+    if because.verdict is Verdict.QUOTA:
+        return QuotaError
+    return DeadlineExceeded if reason is Reason.DEADLINE else RetriesExhausted
+
+
+def _of_error(error: ResilienceError) -> Classification:
+    """An inner guard's error speaks for itself."""
+    rule = error.rule or Rule(key="unknown", verdict=Verdict.FATAL)
+    return Classification(
+        verdict=rule.verdict, code=error.code, message=error.message, rule=rule, matched_by=rule.key
+    )
+
+
+def _check_function(func: Callable[..., Any]) -> None:
+    """Refuse what can't be awaited, naming the right form."""
+    if inspect.isasyncgenfunction(func):
+        msg = f"{_name(func)} is an async generator: guard the call that opens the stream instead"
+        raise TypeError(msg)
+    plain = inspect.isfunction(func) or inspect.ismethod(func) or inspect.isbuiltin(func)
+    if plain and not inspect.iscoroutinefunction(inspect.unwrap(func)):
+        msg = f"{_name(func)} is a sync function: guard an 'async def' (anyio.to_thread.run_sync helps)"
+        raise TypeError(msg)
+    if not callable(func):
+        msg = f"{func!r} can't be called: give the async function and its arguments, not its result"
+        raise TypeError(msg)
+
+
+def _check_call(func: Any, error: Exception) -> None:
+    """Let the caller's own mistakes through as they are: wrong arguments, or nothing to await.
+
+    A TypeError whose traceback ends in our frame was not raised by the function but by calling it.
+    """
+    if isinstance(error, TypeError) and error.__traceback__ and error.__traceback__.tb_next is None:
+        try:
+            _check_function(func)
+        except TypeError as mistake:
+            raise mistake from None
+        raise error
+
+
+def _name(func: Any) -> str:
+    return getattr(func, "__qualname__", None) or repr(func)

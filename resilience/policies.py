@@ -1,0 +1,344 @@
+"""Policies as users hold them: loaded from a catalog or a file, changed from Python.
+
+The table itself is compiled and consulted in ``_core.policy``; this module does the reading of
+files and of the one environment variable.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from resilience._core.policy.build import build, merge
+from resilience._core.policy.classify import classify
+from resilience._core.policy.model import Classification, Endpoint, Outcome, Rule, Verdict
+from resilience._core.policy.section import PolicyError, suggestion
+from resilience._core.policy.table import Table
+from resilience._core.policy.table import class_name as class_name
+
+ENVIRONMENT = "RESILIENCE_POLICY"
+"""Names a policy file.  ``Policy.load()`` loads it, and ``Policy.load("memories_ai")`` prefers it
+to the catalog if the file's policy is called ``memories_ai``."""
+
+KEPT = ("aliases", "docs", "edition", "remedy", "title")
+"""What ``with_codes`` keeps of the rule that it replaces."""
+
+Behaviour = Mapping[str, Any]
+
+
+def success() -> Behaviour:
+    """A code that means success."""
+    return {"verdict": "success"}
+
+
+def retryable(
+    *,
+    wait: float | timedelta | Mapping[str, Any] | None = None,
+    max_attempts: int | None = None,
+    certainty: str | None = None,
+    **other: Any,
+) -> Behaviour:
+    """A code that passes by itself.
+
+    Args:
+        wait: seconds, or a table such as ``{"backoff": "expo", "max_value": 30}``.
+        max_attempts: attempts in all, the first included.
+        certainty: ``not_executed``, ``maybe_executed`` (the default) or ``executed``.
+        other: further fields of a rule, as in a policy file.
+    """
+    return _fields("retryable", wait=wait, max_attempts=max_attempts, certainty=certainty, **other)
+
+
+def quota(
+    recovers: str = "window",
+    *,
+    scope: str = "endpoint",
+    wait: float | timedelta | Mapping[str, Any] | None = None,
+    probe_every: float | None = None,
+    **other: Any,
+) -> Behaviour:
+    """A code that speaks about a quota.
+
+    Args:
+        recovers: ``window``, ``cooldown``, ``exhausted`` or ``capacity``.
+        scope: ``request``, ``endpoint``, ``account`` or a group of the policy.
+        wait: seconds, a backoff table, or ``{"until": "midnight", "tz": "Asia/Shanghai"}``.
+        probe_every: seconds between probes while exhausted.
+        other: further fields of a rule, as in a policy file.
+    """
+    return _fields(
+        "quota", recovers=recovers, scope=scope, wait=wait, probe_every=probe_every, **other
+    )
+
+
+def fatal(*, scope: str | None = None, **other: Any) -> Behaviour:
+    """A code that repeating can't cure; ``scope="account"`` makes everybody else fail fast too."""
+    return _fields("fatal", scope=scope, **other)
+
+
+def _fields(verdict: str, **given: Any) -> Behaviour:
+    plain = {
+        key: value.total_seconds() if isinstance(value, timedelta) else value
+        for key, value in given.items()
+        if value is not None
+    }
+    return {"verdict": verdict, **plain}
+
+
+class Policy:
+    """A frozen table of rules for one provider.
+
+    Make one with :meth:`load` or :meth:`from_dict`; every change gives a new policy.
+    """
+
+    __slots__ = ("_data", "is_plain_success", "plain", "source", "table")
+
+    def __init__(self, data: Mapping[str, Any], *, source: str) -> None:
+        self._data = data
+        self.source = source
+        self.table: Table = build(data, source=source)
+        self.plain, self.is_plain_success = plain_success(self.table)
+
+    @classmethod
+    def load(cls, name: str | os.PathLike[str] | None = None) -> Self:
+        """A catalog by name (``"memories_ai"``), or a TOML file by path.
+
+        Without a name, the file that ``$RESILIENCE_POLICY`` names.
+
+        Raises:
+            PolicyError: no such catalog or file, or something in it is wrong.
+        """
+        chosen = os.environ.get(ENVIRONMENT)
+        if name is None:
+            if not chosen:
+                msg = f"give a policy's name or path, or set ${ENVIRONMENT}"
+                raise PolicyError(msg)
+            data, source = _read(chosen)
+            return cls(data, source=source)
+        if chosen and os.fspath(name) in catalogs():
+            data, source = _read(chosen)
+            if data.get("name") == name:
+                return cls(data, source=source)
+        data, source = _read(os.fspath(name))
+        return cls(data, source=source)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, source: str = "a dict") -> Self:
+        """A policy from the same tables that a file has; ``extends`` works too."""
+        return cls(_extended(dict(data), source=source, base=Path.cwd()), source=source)
+
+    def with_codes(self, changes: Mapping[str | int, Behaviour]) -> Self:
+        """The same policy with other behaviour for some codes; title, remedy and docs stay.
+
+        Raises:
+            PolicyError: a field is wrong.
+        """
+        codes = dict(self._data.get("codes", {}))
+        for given, behaviour in changes.items():
+            code = self._canonical(str(given))
+            kept = {key: value for key, value in codes.get(code, {}).items() if key in KEPT}
+            codes[code] = {**kept, **behaviour}
+        return type(self)({**self._data, "codes": codes}, source=f"{self.source} + with_codes")
+
+    def _canonical(self, code: str) -> str:
+        for listed, rule in self._data.get("codes", {}).items():
+            if code in rule.get("aliases", ()):
+                return str(listed)
+        return code
+
+    def classify(
+        self,
+        body: Any = None,
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        exception: BaseException | None = None,
+        endpoint: str = "other",
+        method: str | None = None,
+        now: float | None = None,
+    ) -> Classification:
+        """What this answer means.  Never raises.
+
+        Args:
+            body: JSON text or bytes, a mapping, or an object whose attributes stand for keys.
+            status: HTTP status.
+            headers: response headers, any case.
+            exception: what was raised instead of an answer.
+            endpoint: name of the endpoint; some codes mean different things on different ones.
+            method: HTTP method.
+            now: seconds since the epoch, to measure a ``Retry-After`` date by where the answer has
+                no ``Date`` header.
+        """
+        outcome = Outcome(
+            body=body,
+            status=status,
+            headers=headers or {},
+            exception=exception,
+            is_json=isinstance(body, (bytes, bytearray, str)),
+            method=method,
+        )
+        return classify(self.table, outcome, endpoint=endpoint, wall=now)
+
+    def explain(
+        self, code: str | int, *, message: str = "", status: int = 200, endpoint: str = "other"
+    ) -> Classification:
+        """What the policy says about a code, as if it had come in the provider's own envelope."""
+        text = str(code)
+        rule = self.table.rule_for_code(text, message=message, status=status, endpoint=endpoint)
+        if rule is None and any(text in e.success for e in self.table.envelopes):
+            return self.classify(None, status=200)
+        if rule is None and text.isdigit():
+            rule = self.table.rule_for_status(status if status >= 400 else int(text))  # noqa: PLR2004
+        rule = rule or self.table.exceptions.get(text) or self.table.unknown
+        return Classification(
+            verdict=rule.verdict, code=text, message=message, rule=rule, matched_by=rule.key,
+            status=status,
+        )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        return self.table.name
+
+    @property
+    def version(self) -> str:
+        """``name@hash``: changes whenever any rule does."""
+        return self.table.version
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts that adapters touch by default."""
+        return self.table.hosts
+
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """The named endpoints."""
+        return self.table.endpoints
+
+    @property
+    def codes(self) -> Mapping[str, Rule]:
+        """Every listed code (aliases too) with its own rule."""
+        return {code: entry.rule for code, entry in self.table.codes.items()}
+
+    def __repr__(self) -> str:
+        return f"<Policy {self.version} from {self.source}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), dict(self._data), self.source)
+
+
+def _rebuild(cls: type[Policy], data: Mapping[str, Any], source: str) -> Policy:
+    return cls(data, source=source)
+
+
+def catalogs() -> list[str]:
+    """Names of the policies that ship with the library."""
+    room = resources.files("resilience.catalogs")
+    return sorted(item.name[:-5] for item in room.iterdir() if item.name.endswith(".toml"))
+
+
+def _read(
+    name: str, *, base: Path | None = None, seen: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], str]:
+    """The merged data of a catalog or file, and how to call it in errors."""
+    known = catalogs()
+    if name in known:
+        text = (resources.files("resilience.catalogs") / f"{name}.toml").read_text("utf-8")
+        source, folder = f"{name}.toml (catalog)", Path.cwd()
+    else:
+        path = (base or Path.cwd()) / Path(name).expanduser()
+        try:
+            text = path.read_text("utf-8")
+        except FileNotFoundError:
+            msg = f"{name!r} is neither a catalog ({', '.join(known)}) nor a file"
+            raise PolicyError(msg + suggestion(name, known)) from None
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"{name}: cannot be read: {error}"
+            raise PolicyError(msg) from error
+        source, folder = name, path.parent
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{source}: not TOML: {error}"
+        raise PolicyError(msg) from error
+    return _extended(data, source=source, base=folder, seen=seen), source
+
+
+def _extended(
+    data: dict[str, Any], *, source: str, base: Path, seen: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    if not isinstance(parent, str):
+        msg = f"{source}: extends: {parent!r} is not the name or path of a policy"
+        raise PolicyError(msg)
+    if source in seen:
+        msg = f"{source}: extends: {parent!r} leads back to {source}"
+        raise PolicyError(msg)
+    try:
+        below, _ = _read(parent, base=base, seen=(*seen, source))
+    except PolicyError as error:
+        msg = f"{source}: extends: {error}" if not seen else str(error)
+        raise PolicyError(msg) from error
+    return merge(below, data)
+
+
+Plain = tuple[str, frozenset[str], frozenset[str]]
+"""Key of the code, its success texts, and the keys that would need a closer look."""
+
+
+def plain_success(table: Table) -> tuple[Plain, Callable[[dict[str, Any]], bool]]:
+    """Two quick tests for "this decoded body is certainly a success".
+
+    False only means "look closer".  This is what keeps the success path of a guarded call at the
+    price of a dict look-up: no outcome, no classification, no rule is built.  The first test is
+    plain data, for ``Guard.call`` to do in line; the second knows numbers and flags too.
+    """
+    never: Plain = "", frozenset(), frozenset()
+    main = next((e for e in table.envelopes if e.code and e.code.count("/") == 1), None)
+    if main is None or main.code is None:
+        return never, lambda _: False
+    key = main.code[1:]
+    listed = {code: entry.rule.verdict is Verdict.SUCCESS for code, entry in table.codes.items()}
+    texts = frozenset(code for code in main.success if listed.get(code, True))
+    # by type as well: False == 0, and {"code": false} is no success
+    good: dict[Any, type] = dict.fromkeys(texts, str)
+    good |= {int(code): int for code in texts if code == str(_whole(code))}
+    before = table.envelopes[: table.envelopes.index(main)]
+    others = frozenset(e.required[0].split("/")[1] for e in before if e.required)
+    flags = tuple((at[1:], value) for at, value, _ in main.failed_when if at.count("/") == 1)
+    deep = tuple(
+        (*at.split("/")[1:], value) for at, value, _ in main.failed_when if at.count("/") == 2  # noqa: PLR2004
+    )
+    if any(at.count("/") > 2 for at, _, _ in main.failed_when):  # noqa: PLR2004
+        return never, lambda _: False
+    suspicious = others | {token for token, _ in flags} | {outer for outer, _, _ in deep}
+    absent = object()
+
+    def is_plain_success(body: dict[str, Any]) -> bool:
+        code = body.get(key)
+        try:
+            if good.get(code) is not type(code):
+                return False
+        except TypeError:  # a list or an object
+            return False
+        if suspicious.isdisjoint(body):
+            return True
+        for token, bad in flags:
+            if body.get(token, absent) == bad:
+                return False
+        for outer, token, bad in deep:
+            inner = body.get(outer)
+            if type(inner) is dict and inner.get(token, absent) == bad:
+                return False
+        return others.isdisjoint(body)
+
+    return (key, texts, suspicious), is_plain_success
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdigit() else None

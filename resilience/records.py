@@ -1,0 +1,64 @@
+"""What is told about calls: one record per attempt and one per call.
+
+("Event" is a word for jobs; these are records.)  A record is plain data of low cardinality.  It
+never holds headers, bodies, arguments, URLs or a provider's message, because all of these can carry
+secrets.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+ATTEMPT = "resilience.attempt"
+CALL = "resilience.call"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One attempt, after it was judged.  Times are seconds."""
+
+    endpoint: str
+    account: str
+    policy: str
+    code: str | None
+    verdict: str
+    matched_by: str
+    attempt: int
+    """1 for the first."""
+    wait: float | None
+    """Until the next attempt, as far as known; None if there is none."""
+    wait_reason: str | None
+    """``backoff``, ``hint``, ``gate``; or why there is no next attempt."""
+    deadline_left: float | None
+    certainty: str
+    recovers: str | None = None
+    hint_problems: tuple[str, ...] = ()
+
+    name = ATTEMPT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One call, when it is over.  Times are seconds."""
+
+    endpoint: str
+    account: str
+    policy: str
+    code: str | None
+    verdict: str | None
+    """None if no attempt was made."""
+    matched_by: str | None
+    attempts: int
+    waited: float
+    elapsed: float
+    reason: str | None
+    """None for success, else why it ended, in one word."""
+
+    name = CALL
+
+
+Record = AttemptRecord | CallRecord
+
+
+def fields(record: Record) -> dict[str, Any]:
+    """The record as key-value pairs."""
+    return asdict(record)

@@ -1,0 +1,108 @@
+"""Virtual time for asyncio: hours of back-off pass in milliseconds, and every instant is exact.
+
+    def test_waits_a_minute():
+        async def main():
+            await asyncio.sleep(60)
+            return asyncio.get_running_loop().time()
+        assert run_virtual(main) == 60.0
+
+Time advances only when nothing is ready, no thread is working and no socket has anything to say;
+then it jumps to the next timer.  ``wall`` gives seconds since the epoch that go with it.  With
+``seed`` the ready queue is shuffled, because a program may not rely on the order in which tasks
+wake.  For trio, use ``trio.testing.MockClock(autojump_threshold=0)``.
+"""
+
+import asyncio
+import random
+import selectors
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+EPOCH = 1_700_000_000.0
+"""Wall time at loop time 0: 2023-11-14 22:13:20 UTC."""
+
+_PATIENCE = 0.002
+"""Real seconds that sockets get to deliver what is already on its way through the kernel."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock is ours."""
+
+    def __init__(self, *, seed: int | None = None) -> None:
+        self._virtual = 0.0
+        self._busy_threads = 0
+        self._order = None if seed is None else random.Random(seed)  # noqa: S311
+        super().__init__(_Selector(self))
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._virtual
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        self._virtual += seconds
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is working for this loop."""
+        return self._busy_threads > 0
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        """As usual, but virtual time stands still until the thread is done."""
+        self._busy_threads += 1
+        future = super().run_in_executor(executor, func, *args)
+        future.add_done_callback(self._thread_done)
+        return future
+
+    def _thread_done(self, _future: Any) -> None:
+        self._busy_threads -= 1
+
+    def _run_once(self) -> None:
+        if self._order is not None and len(self._ready) > 1:  # type: ignore[attr-defined]
+            ready = list(self._ready)  # type: ignore[attr-defined]
+            self._order.shuffle(ready)
+            self._ready.clear()  # type: ignore[attr-defined]
+            self._ready.extend(ready)  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type,misc]  # chosen at run time
+    """Never sleeps: moves the loop's clock instead."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if self._loop.busy or timeout is None:
+            return super().select(0.05 if self._loop.busy else None)
+        if len(self.get_map()) > 1:  # the loop's own wake-up pipe is always there
+            ready = super().select(_PATIENCE)
+        if not ready and timeout is not None:
+            self._loop.advance(timeout)
+        return ready
+
+
+def run_virtual(main: Callable[[], Awaitable[T]], *, seed: int | None = None) -> T:
+    """Run an async function to its end in virtual time.
+
+    Args:
+        main: takes nothing.
+        seed: shuffle the order in which ready tasks run.
+    """
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed=seed)) as runner:
+        return runner.run(_awaited(main))
+
+
+async def _awaited(main: Callable[[], Awaitable[T]]) -> T:
+    return await main()
+
+
+def wall() -> float:
+    """Seconds since the epoch that go with the running loop's virtual time."""
+    return EPOCH + asyncio.get_running_loop().time()

@@ -1,0 +1,103 @@
+"""The control interface, used by a test in another process."""
+
+import pytest
+import pytest_asyncio
+
+
+@pytest_asyncio.fixture
+async def controlled(start):
+    """An emulator with its control interface."""
+    return await start(control=True)
+
+
+async def post(api, name, body, status=200):
+    url = api.emulator.base_url.replace("/serve/api/v1", f"/_emulator/{name}")
+    async with api.session.post(url, json=body) as response:
+        assert response.status == status
+        return await response.json()
+
+
+async def get(api, name, **query):
+    url = api.emulator.base_url.replace("/serve/api/v1", f"/_emulator/{name}")
+    async with api.session.get(url, params=query) as response:
+        return response.status, await response.json()
+
+
+async def test_faults(controlled) -> None:
+    """Faults are scripted one by one or as a list, with the fields of Fault."""
+    api = controlled
+    await post(api, "faults", {"interface": "list", "fault": {"code": "0429", "times": 2}})
+    await post(api, "faults", {"interface": "any", "faults": [{"code": "0001"}, {"code": "9"}]})
+    codes = [(await api.page())["code"] for _ in range(5)]
+    assert codes == ["0429", "0429", "0001", "9", "0000"]
+
+
+async def test_videos(controlled) -> None:
+    """Videos are added as a list, or by their number with a prefix."""
+    api = controlled
+    entries = [{"video_no": "VI1", "outcome": "PARSE_ERROR", "cause": "why"}, {"video_no": "VI2"}]
+    assert await post(api, "videos", entries) == {"added": 2}
+    assert (await api.metadata("VI1"))["data"]["cause"] == "why"
+    many = {"count": 1000, "prefix": "VIX", "parse_after": None}
+    assert await post(api, "videos", many) == {"added": 1000}
+    assert (await api.metadata("VIX999"))["data"]["status"] == "UNPARSE"
+
+
+async def test_limits_points_keys_and_settings(controlled) -> None:
+    """All that can be changed at run time can be changed from outside."""
+    api = controlled
+    await post(api, "limits", {"interface": "list", "calls": 0})
+    assert (await api.page())["code"] == "0429"
+    await post(api, "limits", {"interface": "list", "calls": None})
+    assert (await api.page())["code"] == "0000"
+    assert await post(api, "points", {"points": 3}) == {"points": 3}
+    await post(api, "keys", {"keys": {"sk-a": "alice"}})
+    assert (await api.page())["code"] == "9009"
+    await post(api, "settings", {"dialect": "2025"})
+    api.key = "sk-a"
+    assert (await api.page())["data"]["total_count"] == "0"
+
+
+async def test_log_and_state(controlled) -> None:
+    """The log is read in steps; the state tells what is there."""
+    api = controlled
+    await post(api, "videos", [{"video_no": "VI1"}, {"video_no": "VI2", "parse_after": None}])
+    await api.page(video_nos=["VI1"])
+    _, log = await get(api, "log")
+    assert log["next"] == 1
+    assert log["requests"][0]["video_nos"] == ["VI1"]
+    await api.page()
+    _, log = await get(api, "log", after=1)
+    assert len(log["requests"]) == 1
+    _, state = await get(api, "state")
+    assert (state["videos"], state["ended"], state["requests"]) == (2, 1, 2)
+    status, _ = await get(api, "log", after="x")
+    assert status == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("faults", {"interface": "nowhere", "fault": {}}),
+        ("faults", {"interface": "list", "fault": {"colour": "red"}}),
+        ("faults", []),
+        ("videos", {"prefix": "VI"}),
+        ("videos", [{"number": 1}]),
+        ("limits", {"interface": "list", "calls": -1}),
+        ("points", {}),
+        ("keys", {"keys": "sk-a"}),
+        ("settings", {"seed": 1}),
+        ("settings", {"dialect": "1999"}),
+    ],
+)
+async def test_bad_bodies(controlled, name, body) -> None:
+    """A body that says nothing sensible is HTTP 400 with a reason."""
+    assert (await post(controlled, name, body, status=400))["error"]
+
+
+async def test_off_by_default(api) -> None:
+    """Without control=True there is nothing under /_emulator/."""
+    body = await post(api, "faults", {"interface": "any", "fault": {"code": "1"}})
+    assert (body["code"], body["msg"]) == ("0001", "No static resource _emulator/faults.")
+    assert (await get(api, "state"))[1]["code"] == "0001"
+    assert api.emulator.faults == {}

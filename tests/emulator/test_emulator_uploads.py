@@ -1,0 +1,277 @@
+"""upload and upload_url: what is accepted, what comes back, and the callbacks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+
+@dataclass
+class Receiver:
+    """A small server: it takes callbacks, and gives files away."""
+
+    url: str = ""
+    got: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    status: int = 200
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.got.append(await request.json())
+        return web.Response(status=self.status)
+
+    async def give(self, request: web.Request) -> web.Response:
+        self.headers.append(dict(request.headers))
+        return web.Response(body=b"0123456789")
+
+    async def wait(self, number: int) -> list[dict[str, Any]]:
+        async with asyncio.timeout(1):
+            while len(self.got) < number:
+                await asyncio.sleep(0.005)
+        return self.got
+
+
+@pytest_asyncio.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Somebody to call back."""
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_post("/hook", receiver.take)
+    app.router.add_get("/files/cat.mp4", receiver.give)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield receiver
+    await runner.cleanup()
+
+
+async def ended(api, video_no: str) -> dict[str, Any]:
+    async with asyncio.timeout(1):
+        while (data := (await api.metadata(video_no))["data"]) is None or (
+            data["status"] == "UNPARSE"
+        ):
+            await asyncio.sleep(0.005)
+    return data
+
+
+@pytest.mark.parametrize("dialect", ["2025", "2026"])
+async def test_upload_answers_in_camel_case(start, dialect) -> None:
+    """An upload's reply says videoNo where every read says video_no; its time is always text."""
+    api = await start(dialect=dialect, parse_seconds=60.0)
+    body = await api.upload(filename="cat.mp4")
+    (video,) = api.emulator.videos.values()
+    flags = {"success": True, "failed": False} if dialect == "2026" else {}
+    assert body == {
+        "code": "0000",
+        "msg": "success",
+        "data": {
+            "videoNo": video.video_no,
+            "videoName": "cat",
+            "videoStatus": "UNPARSE",
+            "uploadTime": str(video.created_ms),
+        },
+        **flags,
+    }
+    assert video.video_no.startswith("VI")
+    data = (await api.metadata(video.video_no))["data"]
+    assert (data["status"], int(data["size"])) == ("UNPARSE", 5)
+
+
+async def test_without_a_decoder_parsing_is_scripted(start) -> None:
+    """With decode=False any bytes are a video, parsed after the seconds that were set."""
+    api = await start(parse_seconds=0.1)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    number = (await api.upload())["data"]["videoNo"]
+    assert (await ended(api, number))["status"] == "PARSE"
+    assert loop.time() - began >= 0.1
+
+
+async def test_form_fields(api) -> None:
+    """Namespace, folder and tags are kept; the server adds its own tag."""
+    await api.upload(unique_id="mine", folder_id="7", tags="a, b")
+    (video,) = api.emulator.videos.values()
+    assert (video.unique_id, video.folder_id) == ("mine", 7)
+    assert video.tags == ("a", "b", "api")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"filename": "cat.txt"}, id="extension"),
+        pytest.param({"content_type": "application/octet-stream"}, id="content-type"),
+        pytest.param({"callback": "http://x/" + "c" * 300}, id="callback"),
+        pytest.param({"tags": ",".join("abcdefghijklmnopqrstu")}, id="tags"),
+        pytest.param({"folder_id": "first"}, id="folder"),
+    ],
+)
+async def test_bad_uploads(start, fields) -> None:
+    """A bad upload is 0001, costs nothing, and leaves no file."""
+    api = await start(points=1)
+    directory = api.emulator._state.engine.directory.name
+    assert (await api.upload(**fields))["code"] == "0001"
+    assert api.emulator.balance() == 1
+    assert not api.emulator.videos
+    assert_empty(directory)
+
+
+def assert_empty(directory: str) -> None:
+    assert list(Path(directory).iterdir()) == []
+
+
+async def test_bodies_of_another_kind(api) -> None:
+    """upload wants multipart with a file, upload_url wants a form: JSON is refused by both."""
+    url = {"url": "http://127.0.0.1:1/a.mp4"}
+    assert (await api.body("POST", "upload", json=url))["code"] == "0001"
+    assert (await api.body("POST", "upload_url", json=url))["code"] == "0001"
+    form = aiohttp.FormData({"unique_id": "default"}, default_to_multipart=True)
+    body = await api.body("POST", "upload", data=form)
+    assert (body["code"], body["msg"]) == ("0001", "file is required")
+
+
+async def test_too_large(start) -> None:
+    """A file of more bytes than allowed is refused while it comes."""
+    api = await start(max_upload_bytes=100_000)
+    assert (await api.upload(b"x" * 100_000))["code"] == "0000"
+    assert (await api.upload(b"x" * 100_001))["code"] == "0001"
+
+
+async def test_the_same_upload_twice_is_two_videos(start) -> None:
+    """Nothing makes an upload idempotent: it is billed and stored again."""
+    api = await start(points=10)
+    first, second = await api.upload(), await api.upload()
+    assert first["data"]["videoNo"] != second["data"]["videoNo"]
+    assert api.emulator.balance() == 8
+
+
+async def test_visibility_delay_of_uploads(start) -> None:
+    """Right after the upload, reads may not know the video yet."""
+    api = await start(visibility_delay=0.1)
+    number = (await api.upload())["data"]["videoNo"]
+    assert (await api.metadata(number))["data"] is None
+    assert await api.numbers() == []
+    await ended(api, number)
+    assert await api.numbers() == [number]
+
+
+async def test_upload_url_fetches(start, receiver) -> None:
+    """A URL is fetched without our key, after the answer."""
+    api = await start()
+    body = await api.upload_url(f"{receiver.url}/files/cat.mp4", unique_id="default")
+    assert body["data"]["videoName"] == "cat"
+    data = await ended(api, body["data"]["videoNo"])
+    assert (data["status"], data["size"]) == ("PARSE", 10)
+    assert "Authorization" not in receiver.headers[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        pytest.param("/nothing.mp4", "Download failed: HTTP 404", id="missing"),
+        pytest.param(None, "Download failed: ", id="refused"),
+    ],
+)
+async def test_upload_url_that_fails(start, receiver, path, cause) -> None:
+    """What can't be fetched ends in the failure status, and the cause says why."""
+    api = await start()
+    url = f"{receiver.url}{path}" if path else "http://127.0.0.1:1/a.mp4"
+    number = (await api.upload_url(url))["data"]["videoNo"]
+    data = await ended(api, number)
+    assert data["status"] == "PARSE_ERROR"
+    assert data["cause"].startswith(cause)
+
+
+async def test_upload_url_too_large(start, receiver) -> None:
+    """A file behind a URL is no longer fetched once it is too large."""
+    api = await start(max_upload_bytes=5)
+    number = (await api.upload_url(f"{receiver.url}/files/cat.mp4"))["data"]["videoNo"]
+    assert (await ended(api, number))["cause"] == "Download failed: larger than 5 bytes"
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x/a.mp4", "a.mp4", "http://", ""])
+async def test_other_schemes_are_refused(api, url) -> None:
+    """Only http and https are fetched; a file of ours never is."""
+    assert (await api.upload_url(url))["code"] == "0001"
+    assert not api.emulator.videos
+
+
+@pytest.mark.parametrize(
+    ("client_id", "extra"),
+    [
+        pytest.param(None, {}, id="2026"),
+        pytest.param("d7a7", {"clientId": "d7a7"}, id="with-client-id"),
+    ],
+)
+async def test_callback(start, receiver, client_id, extra) -> None:
+    """When parsing ends one POST is made, in the shape that was set."""
+    api = await start(callback_client_id=client_id)
+    number = (await api.upload(callback=f"{receiver.url}/hook?token=1"))["data"]["videoNo"]
+    assert await receiver.wait(1) == [{"videoNo": number, "status": "PARSE", **extra}]
+    assert (await api.metadata(number))["data"]["status"] == "PARSE"
+    await asyncio.sleep(0.02)
+    (called,) = api.emulator.callbacks
+    assert (called.status, called.url) == (200, f"{receiver.url}/hook")
+
+
+async def test_callback_of_a_failure_says_fail(start, receiver) -> None:
+    """A callback's word for a failure is FAIL, whatever reads call it."""
+    api = await start(failure_word="FAILED")
+    api.emulator.add_video("VI1", outcome="PARSE_ERROR", callback=f"{receiver.url}/hook")
+    assert await receiver.wait(1) == [{"videoNo": "VI1", "status": "FAIL"}]
+    assert (await api.metadata("VI1"))["data"]["status"] == "FAILED"
+
+
+async def test_early_callback(start, receiver) -> None:
+    """An early callback says PARSE of a video that is still UNPARSE."""
+    api = await start(callback_early=True, parse_seconds=0.1)
+    number = (await api.upload(callback=f"{receiver.url}/hook"))["data"]["videoNo"]
+    assert await receiver.wait(1) == [{"videoNo": number, "status": "PARSE"}]
+    assert (await api.metadata(number))["data"]["status"] == "UNPARSE"
+    await ended(api, number)
+    await asyncio.sleep(0.02)
+    assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize(("times", "early"), [(0, False), (0, True), (2, False), (2, True)])
+async def test_doubled_and_unmade_callbacks(start, receiver, times, early) -> None:
+    """A callback is made as often as the settings say, or not at all."""
+    api = await start(callback_times=times, callback_early=early)
+    number = (await api.upload(callback=f"{receiver.url}/hook"))["data"]["videoNo"]
+    await receiver.wait(times)
+    await ended(api, number)
+    await asyncio.sleep(0.02)
+    assert [got["videoNo"] for got in receiver.got] == [number] * times
+
+
+async def test_lost_callback(start, receiver) -> None:
+    """A lost callback is never made, but the log knows of it."""
+    api = await start(callback_loss=1.0)
+    await api.upload(callback=f"{receiver.url}/hook")
+    await asyncio.sleep(0.03)
+    assert receiver.got == []
+    assert [called.lost for called in api.emulator.callbacks] == [True]
+
+
+@pytest.mark.parametrize("hook", ["http://127.0.0.1:1/hook", "nonsense", None])
+async def test_callbacks_are_tried_once(start, receiver, hook) -> None:
+    """A receiver that fails, or isn't there, is not called again and harms nothing."""
+    api = await start()
+    receiver.status = 500
+    api.emulator.add_video("VI1", callback=hook or f"{receiver.url}/hook")
+    await asyncio.sleep(0.05)
+    assert [called.status for called in api.emulator.callbacks] == [None if hook else 500]
+
+
+async def test_no_callback_for_a_deleted_video(start, receiver) -> None:
+    """Nobody is called about a video that was deleted in between."""
+    api = await start()
+    api.emulator.add_video("VI1", parse_after=0.05, callback=f"{receiver.url}/hook")
+    await api.delete("VI1")
+    await asyncio.sleep(0.1)
+    assert receiver.got == []
