@@ -5,6 +5,7 @@ files and of the one environment variable.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from resilience._core.policy.build import build, merge
-from resilience._core.policy.classify import classify
+from resilience._core.policy.classify import CLIENT_ERROR, SUCCESS_RULE, classify
 from resilience._core.policy.model import Classification, Endpoint, Outcome, Rule, Verdict
 from resilience._core.policy.section import PolicyError, suggestion
 from resilience._core.policy.table import Table
@@ -185,13 +186,18 @@ class Policy:
     def explain(
         self, code: str | int, *, message: str = "", status: int = 200, endpoint: str = "other"
     ) -> Classification:
-        """What the policy says about a code, as if it had come in the provider's own envelope."""
+        """What the policy says about a code, as if it had come in the provider's own envelope.
+
+        ``code`` may also be an HTTP status (``503``) or the name of an exception.
+        """
         text = str(code)
         rule = self.table.rule_for_code(text, message=message, status=status, endpoint=endpoint)
-        if rule is None and any(text in e.success for e in self.table.envelopes):
-            return self.classify(None, status=200)
-        if rule is None and text.isdigit():
-            rule = self.table.rule_for_status(status if status >= 400 else int(text))  # noqa: PLR2004
+        if rule is None and any(text in envelope.success for envelope in self.table.envelopes):
+            rule = SUCCESS_RULE
+        if status >= CLIENT_ERROR and (rule is None or rule.verdict is Verdict.SUCCESS):
+            rule = self.table.rule_for_status(status) or self.table.unknown
+        if rule is None and re.fullmatch("[1-5][0-9]{2}", text):
+            rule = self.table.rule_for_status(int(text))
         rule = rule or self.table.exceptions.get(text) or self.table.unknown
         return Classification(
             verdict=rule.verdict, code=text, message=message, rule=rule, matched_by=rule.key,

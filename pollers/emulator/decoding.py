@@ -13,6 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+# A playlist renamed to .mp4 must not make FFmpeg open other files or addresses.
+_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm",
+}
+
 
 class UndecodableError(Exception):
     """The file is no video that can be decoded; the text is the decoder's reason."""
@@ -45,7 +51,7 @@ def decode(path: Path, stop: threading.Event) -> Facts:
         UndecodableError: It can't be opened, has no pictures, or breaks while it is decoded.
         StoppedError: `stop` was set before the end.
     """
-    import av  # noqa: PLC0415 PyAV is optional
+    import av
 
     with _ffmpeg_log() as lines:
         try:
@@ -58,9 +64,9 @@ def decode(path: Path, stop: threading.Event) -> Facts:
 
 
 def _decode(path: Path, stop: threading.Event) -> Facts:
-    import av  # noqa: PLC0415 PyAV is optional
+    import av
 
-    with av.open(str(path)) as container:
+    with av.open(str(path), options=_OPTIONS) as container:
         if not container.streams.video:
             raise UndecodableError("The file has no video stream")
         stream = container.streams.video[0]
@@ -95,7 +101,7 @@ _log_before: tuple[int | None, bool] = (None, True)
 @contextmanager
 def _ffmpeg_log() -> Iterator[list[tuple[int, str, str]]]:
     """Catch this thread's error lines; FFmpeg's level is one per process, so users are counted."""
-    import av.logging  # noqa: PLC0415 PyAV is optional
+    import av.logging
 
     global _log_users, _log_before  # noqa: PLW0603 these switches are global in PyAV too
     with _log_lock:

@@ -148,5 +148,5 @@ def _has_status(state: State, video: Video, asked: str, at: float) -> bool:
     if asked in _FAILURE_WORDS:
         return video.failed_at(at)
     if asked == PARSE:
-        return video.ended_at(at) and video.outcome == PARSE
+        return video.ended_at(at) and video.good
     return video.status_at(at, state.settings.failure_word) == asked

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from .faults import Armed, Fault
 from .log import Seen
-from .replies import send, send_fault
+from .replies import send, send_fault, spoilt
 from .state import State, now
 from .wire import SUCCESS, TOO_MANY, RefusedError, Reply, failure
 
@@ -45,6 +45,7 @@ class Exchange:
     account: str | None
     time: float = field(default_factory=now)
     video_nos: tuple[str, ...] = ()
+    recorded: bool = False
 
     @property
     def owner(self) -> str:
@@ -53,9 +54,14 @@ class Exchange:
             raise RuntimeError("the key was not checked")
         return self.account
 
-    def seen(self, *, code: str | None, status: int | None, fault: str | None = None) -> Seen:
-        """The record of this request."""
-        return Seen(
+    def record(
+        self, state: State, *, code: str | None, status: int | None, fault: str | None = None
+    ) -> None:
+        """Put this request into the log; only its first record counts."""
+        if self.recorded:
+            return
+        self.recorded = True
+        seen = Seen(
             time=self.time,
             method=self.request.method,
             path=self.request.path,
@@ -66,6 +72,7 @@ class Exchange:
             status=status,
             fault=fault,
         )
+        state.seen.append(seen)
 
 
 def begin(state: State, request: web.Request, interface: str) -> Exchange:
@@ -77,6 +84,14 @@ def begin(state: State, request: web.Request, interface: str) -> Exchange:
 async def answer(state: State, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
     """Answer one request to the API, with the fault that was scripted for it."""
     exchange = begin(state, request, endpoint.interface)
+    try:
+        return await _answer(state, endpoint, exchange)
+    except ConnectionError:  # the client left: there is nobody to tell
+        exchange.record(state, code=None, status=None)
+        return web.Response()
+
+
+async def _answer(state: State, endpoint: Endpoint, exchange: Exchange) -> web.StreamResponse:
     armed = state.faults.draw(endpoint.fault_names)
     fault = armed.fault if armed else None
     if fault is not None and not fault.after_work:
@@ -125,7 +140,7 @@ async def _answer_well(
     state: State, exchange: Exchange, reply: Reply, fault: Fault | None
 ) -> web.StreamResponse:
     name = fault.name if fault else None
-    state.seen.append(exchange.seen(code=reply.code, status=HTTPStatus.OK, fault=name))
+    exchange.record(state, code=reply.code, status=int(HTTPStatus.OK), fault=name)
     headers = {**reply.headers, **(fault.headers if fault else {})}
     return send(reply, headers)
 
@@ -134,6 +149,6 @@ async def _spoil(
     state: State, exchange: Exchange, fault: Fault, reply: Reply | None
 ) -> web.StreamResponse:
     sent = None if fault.abort == "before" else fault.status or int(HTTPStatus.OK)
-    code = None if fault.code is None else str(fault.code)
-    state.seen.append(exchange.seen(code=code, status=sent, fault=fault.name))
-    return await send_fault(exchange.request, fault, reply, number=len(state.seen))
+    spoiled = spoilt(fault, reply, path=exchange.request.path, number=len(state.seen))
+    exchange.record(state, code=spoiled.code, status=sent, fault=fault.name)
+    return await send_fault(exchange.request, fault, spoiled)

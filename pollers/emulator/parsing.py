@@ -58,7 +58,7 @@ async def call_back_at_end(state: State, video: Video) -> None:
     await asyncio.sleep(max(0.0, video.terminal_at - now()))
     for _ in range(state.settings.callback_times - state.settings.callback_early):
         if state.library.view.get(video.video_no) is video:  # nobody calls about a deleted one
-            await _call_back(state, video, "PARSE" if video.outcome == PARSE else "FAIL")
+            await _call_back(state, video, PARSE if video.good else "FAIL")
 
 
 def _describe(video: Video, facts: Facts) -> None:
@@ -91,7 +91,7 @@ async def _fetch(state: State, url: URL, path: Path) -> int:
                         raise _UnreachableError(f"Download failed: larger than {most} bytes")
                     file.write(chunk)
     except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-        raise _UnreachableError(f"Download failed: {exc or type(exc).__name__}") from exc
+        raise _UnreachableError(f"Download failed: {str(exc) or type(exc).__name__}") from exc
     return size
 
 

@@ -5,6 +5,7 @@ in `send_fault`.  A spoilt answer starts from the request's own answer if the wo
 from the fault's code, else from an empty success.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -25,18 +26,25 @@ def send(reply: Reply, headers: dict[str, str]) -> web.Response:
     return response
 
 
-async def send_fault(
-    request: web.Request, fault: Fault, reply: Reply | None, *, number: int
-) -> web.StreamResponse:
-    """Send what the fault makes of an answer, as far as it lets it get."""
+@dataclass(frozen=True, slots=True)
+class Spoilt:
+    """What a fault makes of an answer; `code` is that of the envelope, if a whole one is sent."""
+
+    content_type: str
+    body: bytes
+    code: str | None = None
+
+
+async def send_fault(request: web.Request, fault: Fault, answer: Spoilt) -> web.StreamResponse:
+    """Send a spoilt answer, as far as the fault lets it get."""
     if fault.abort == "before":
         _cut(request)
         return web.Response()  # goes nowhere: the connection is gone
-    content_type, body = spoilt(fault, reply, path=request.path, number=number)
+    body = answer.body
     response = web.StreamResponse(status=fault.status or HTTPStatus.OK)
-    response.content_type = content_type
+    response.content_type = answer.content_type
     response.content_length = len(body)
-    response.headers.update({**(reply.headers if reply else {}), **fault.headers})
+    response.headers.update(fault.headers)
     await response.prepare(request)
     end = len(body) // 2 if fault.abort == "middle" else len(body)
     for start in range(0, end, _CHUNK):
@@ -48,8 +56,8 @@ async def send_fault(
     return response
 
 
-def spoilt(fault: Fault, reply: Reply | None, *, path: str, number: int) -> tuple[str, bytes]:
-    """The content type and the body a fault asks for."""
+def spoilt(fault: Fault, reply: Reply | None, *, path: str, number: int) -> Spoilt:
+    """The body a fault asks for; `reply` is the request's own answer if the work was done."""
     status = fault.status or int(HTTPStatus.OK)
     kind = fault.body or _default_body(fault, status)
     match kind:
@@ -62,22 +70,26 @@ def spoilt(fault: Fault, reply: Reply | None, *, path: str, number: int) -> tupl
         case "empty":
             body = b""
         case _:
-            body = _json_body(kind, fault, _base(fault, reply))
-    return _CONTENT_TYPES.get(kind, _JSON), body
+            return _enveloped(kind, fault, _base(fault, reply))
+    return Spoilt(_CONTENT_TYPES.get(kind, _JSON), body)
 
 
-def _json_body(kind: str, fault: Fault, base: dict[str, object]) -> bytes:
+def _enveloped(kind: str, fault: Fault, base: dict[str, object]) -> Spoilt:
     if kind == "null":
         base["data"] = None
     elif kind == "huge":
         base["padding"] = "x" * fault.huge_bytes
     body = dump(base)
-    return body[: len(body) // 2] if kind == "truncated" else body
+    if kind == "truncated":
+        return Spoilt(_JSON, body[: len(body) // 2])
+    return Spoilt(_JSON, body, None if fault.abort else str(base["code"]))
 
 
 def _default_body(fault: Fault, status: int) -> str:
     if fault.text is not None:
         return "text"
+    if status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
+        return "empty"  # RFC 9110 section 6.4.1: these have no content
     bare = fault.code is None and fault.msg is None
     return "spring" if bare and status >= HTTPStatus.BAD_REQUEST else "envelope"
 

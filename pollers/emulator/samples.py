@@ -42,7 +42,7 @@ def write_video(
     Returns:
         The path.
     """
-    import av  # noqa: PLC0415 PyAV is optional
+    import av
 
     if codec is None:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
@@ -101,7 +101,7 @@ def _chance(seed: int) -> random.Random:
 
 
 def _picture(size: tuple[int, int], number: int, chance: random.Random) -> "VideoFrame":
-    import av  # noqa: PLC0415 PyAV is optional
+    import av
 
     frame = av.VideoFrame(*size, "yuv420p")
     for plane in frame.planes:

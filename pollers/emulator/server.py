@@ -17,7 +17,7 @@ from .endpoints import ENDPOINTS, PREFIX
 from .exchange import Endpoint, answer, begin
 from .faults import Fault, canonical
 from .log import Called, Seen
-from .parsing import call_back_at_end
+from .parsing import call_back_at_end, call_back_early
 from .quotas import DEFAULT_ACCOUNT, Limit
 from .replies import send
 from .settings import Options, Settings
@@ -177,8 +177,8 @@ class MemoriesEmulator:
         Args:
             video_no: Its number; made up if None, replaced if known.
             parse_after: Seconds from now until its status is terminal; None or `inf`: never.
-            outcome: "PARSE", "PARSE_ERROR" (said in the deployment's word for a failure), or any
-                other text, which is reported as it is.
+            outcome: "PARSE" or "DONE", "PARSE_ERROR" (said in the deployment's word for a
+                failure), or any other text, which is reported as it is and is a failure.
             cause: Why it failed.
             duration: Seconds.
             visible_after: Seconds from now until reads know it.
@@ -211,6 +211,7 @@ class MemoriesEmulator:
         )
         self._state.library.add(video)
         if callback is not None and video.terminal_at != math.inf:
+            self._state.spawn(call_back_early(self._state, video))
             self._state.spawn(call_back_at_end(self._state, video))
         return video
 
@@ -275,7 +276,7 @@ class MemoriesEmulator:
         reply = Reply(failure(BAD_PARAMETERS, message))
         if not request.path.startswith(f"{CONTROL}/"):
             exchange = begin(self._state, request, "other")
-            self.requests.append(exchange.seen(code=reply.code, status=int(HTTPStatus.OK)))
+            exchange.record(self._state, code=reply.code, status=int(HTTPStatus.OK))
         return send(reply, {})
 
 

@@ -6,11 +6,12 @@ that can't be parsed gives none back.  Nothing makes an upload idempotent: sent 
 videos and costs twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import BadHttpMessage
 from yarl import URL
 
 from .exchange import Exchange
@@ -43,7 +44,8 @@ async def upload_file(state: State, exchange: Exchange) -> Reply:
         received.path.unlink(missing_ok=True)
         raise
     video.size = received.size
-    state.spawn(_work(state, video, received.path))
+    state.spawn(call_back_early(state, video))
+    state.spawn(parse(state, video, received.path))
     return Reply(state.settings.speech.uploaded(video))
 
 
@@ -55,13 +57,9 @@ async def upload_url(state: State, exchange: Exchange) -> Reply:
     fields = {name: [str(value) for value in form.getall(name)] for name in form}
     url = _http_url(_one(fields, "url") or "")
     video = _accept(state, exchange, fields, name=PurePosixPath(url.path).stem or "video")
-    state.spawn(_work(state, video, url))
+    state.spawn(call_back_early(state, video))
+    state.spawn(parse(state, video, url))
     return Reply(state.settings.speech.uploaded(video))
-
-
-async def _work(state: State, video: Video, source: Path | URL) -> None:
-    await call_back_early(state, video)
-    await parse(state, video, source)
 
 
 def _accept(
@@ -113,21 +111,26 @@ async def _receive(state: State, request: web.Request) -> tuple[dict[str, list[s
     fields: dict[str, list[str]] = {}
     received: _Received | None = None
     try:
-        async for any_part in await request.multipart():
-            part = _plain(any_part)
+        async for part in _parts(request):
             if part.name == "file" and received is None:
                 received = await _to_disk(state, part)
             else:
                 fields.setdefault(part.name or "", []).append(await _text(part))
-    except ValueError as exc:
-        raise RefusedError(BAD_PARAMETERS, "malformed multipart body") from exc
-    except RefusedError:
+    except BaseException:  # also when the client leaves in the middle
         if received is not None:
             received.path.unlink(missing_ok=True)
         raise
     if received is None:
         raise RefusedError(BAD_PARAMETERS, "file is required")
     return fields, received
+
+
+async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
+    try:
+        async for part in await request.multipart():
+            yield _plain(part)
+    except (ValueError, BadHttpMessage) as exc:
+        raise RefusedError(BAD_PARAMETERS, "malformed multipart body") from exc
 
 
 def _plain(part: BodyPartReader | MultipartReader | None) -> BodyPartReader:

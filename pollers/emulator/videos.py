@@ -16,6 +16,8 @@ from types import MappingProxyType
 PARSE = "PARSE"
 PARSE_ERROR = "PARSE_ERROR"
 
+_SUCCESSES = frozenset({PARSE, "DONE"})  # the list page of August 2025 says DONE
+
 _FIRST_NUMBER = 568102998803353600
 
 
@@ -24,8 +26,8 @@ class Video:
     """One video of an account.
 
     Attributes:
-        outcome: How parsing ends: "PARSE", "PARSE_ERROR" (said in the deployment's own word for a
-            failure), or any other text, which is reported as it is and counts as a failure.
+        outcome: How parsing ends: "PARSE" or "DONE", "PARSE_ERROR" (said in the deployment's own
+            word for a failure), or any other text, which is reported as it is and is a failure.
         terminal_at: When parsing ends, seconds on the loop's clock; `inf` while nobody knows.
         visible_at: From when on reads know the video, seconds on the loop's clock.
         duration: Seconds.
@@ -53,13 +55,18 @@ class Video:
     height: int = 0
     callback: str | None = None
 
+    @property
+    def good(self) -> bool:
+        """Whether parsing goes well."""
+        return self.outcome in _SUCCESSES
+
     def ended_at(self, now: float) -> bool:
         """Whether parsing is over, one way or the other."""
         return now >= self.terminal_at
 
     def failed_at(self, now: float) -> bool:
         """Whether parsing is over and went wrong."""
-        return now >= self.terminal_at and self.outcome != PARSE
+        return now >= self.terminal_at and not self.good
 
     def status_at(self, now: float, failure_word: str) -> str:
         """The status text a read reports at that instant."""

@@ -25,26 +25,32 @@ class Api:
     key: str | None = "sk-test"
 
     def request(self, method: str, path: str, **options: Any) -> Any:
+        """Send a request with the key; to be awaited or entered."""
         headers = {} if self.key is None else {"Authorization": self.key}
         headers |= options.pop("headers", {})
         url = f"{self.emulator.base_url}/{path}"
         return self.session.request(method, url, headers=headers, **options)
 
     async def body(self, method: str, path: str, **options: Any) -> Any:
+        """Send a request that must be answered with HTTP 200 and JSON."""
         async with self.request(method, path, **options) as response:
             assert response.status == 200
             return await response.json()
 
     async def page(self, **body: Any) -> Any:
+        """POST list_videos."""
         return await self.body("POST", "list_videos", json=body)
 
     async def numbers(self, **body: Any) -> list[str]:
+        """The numbers of a page, in its order."""
         return [video["video_no"] for video in (await self.page(**body))["data"]["videos"]]
 
     async def metadata(self, video_no: str, **query: str) -> Any:
+        """GET get_metadata."""
         return await self.body("GET", "get_metadata", params={"video_no": video_no, **query})
 
     async def delete(self, *video_nos: str, **query: str) -> Any:
+        """POST delete_videos."""
         return await self.body("POST", "delete_videos", json=list(video_nos), params=query)
 
     async def upload(
@@ -55,12 +61,14 @@ class Api:
         content_type: str = "video/mp4",
         **fields: str,
     ) -> Any:
+        """POST upload, as multipart."""
         form = aiohttp.FormData(fields)
         content = content.read_bytes() if isinstance(content, Path) else content
         form.add_field("file", io.BytesIO(content), filename=filename, content_type=content_type)
         return await self.body("POST", "upload", data=form)
 
     async def upload_url(self, url: str, **fields: str) -> Any:
+        """POST upload_url, as a form."""
         return await self.body("POST", "upload_url", data={"url": url, **fields})
 
 

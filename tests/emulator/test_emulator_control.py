@@ -11,6 +11,7 @@ async def controlled(start):
 
 
 async def post(api, name, body, status=200):
+    """Tell the emulator something."""
     url = api.emulator.base_url.replace("/serve/api/v1", f"/_emulator/{name}")
     async with api.session.post(url, json=body) as response:
         assert response.status == status
@@ -18,6 +19,7 @@ async def post(api, name, body, status=200):
 
 
 async def get(api, name, **query):
+    """Ask the emulator something."""
     url = api.emulator.base_url.replace("/serve/api/v1", f"/_emulator/{name}")
     async with api.session.get(url, params=query) as response:
         return response.status, await response.json()
@@ -62,15 +64,18 @@ async def test_log_and_state(controlled) -> None:
     """The log is read in steps; the state tells what is there."""
     api = controlled
     await post(api, "videos", [{"video_no": "VI1"}, {"video_no": "VI2", "parse_after": None}])
+    api.emulator.configure(callback_loss=1.0)
+    await post(api, "videos", [{"video_no": "VI3", "callback": "http://127.0.0.1:1/"}])
     await api.page(video_nos=["VI1"])
     _, log = await get(api, "log")
     assert log["next"] == 1
     assert log["requests"][0]["video_nos"] == ["VI1"]
+    assert log["callbacks"][0]["payload"] == {"videoNo": "VI3", "status": "PARSE"}
     await api.page()
     _, log = await get(api, "log", after=1)
     assert len(log["requests"]) == 1
     _, state = await get(api, "state")
-    assert (state["videos"], state["ended"], state["requests"]) == (2, 1, 2)
+    assert (state["videos"], state["ended"], state["requests"]) == (3, 2, 2)
     status, _ = await get(api, "log", after="x")
     assert status == 400
 

@@ -10,11 +10,13 @@ from typing import Any, get_args
 import pytest
 
 from pollers.emulator import Settings, Video, samples
+from pollers.emulator.decoding import StoppedError, UndecodableError, decode
 
 av = pytest.importorskip("av")
 
 
 async def ended(api, video_no: str) -> dict[str, Any]:
+    """Poll until the video has ended, and return its metadata."""
     async with asyncio.timeout(3):
         while (data := (await api.metadata(video_no))["data"])["status"] == "UNPARSE":
             await asyncio.sleep(0.01)
@@ -66,6 +68,49 @@ async def test_broken_files_fail_with_the_decoders_reason(start, tmp_path, kind,
         data = await ended(api, (await api.upload(path))["data"]["videoNo"])
         assert data["status"] == "FAILED"
         assert reason in data["cause"]
+
+
+async def test_sound_without_pictures(start, tmp_path) -> None:
+    """A file that only has sound is no video."""
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+        frame.sample_rate, frame.pts = 8000, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    api = await start(decode=True)
+    data = await ended(api, (await api.upload(path))["data"]["videoNo"])
+    assert data["status"] == "PARSE_ERROR"
+    assert data["cause"].startswith("The file has no video stream")
+
+
+def test_a_playlist_is_not_followed(tmp_path) -> None:
+    """A playlist renamed to .mp4 doesn't make the decoder open the file it names."""
+    samples.write_video(tmp_path / "cat.mp4")
+    path = tmp_path / "list.mp4"
+    path.write_text("ffconcat version 1.0\nfile cat.mp4\n")
+    with pytest.raises(UndecodableError):
+        decode(path, threading.Event())
+
+
+def test_a_decode_can_be_stopped(tmp_path) -> None:
+    """A decode looks at its flag after every picture."""
+    path = samples.write_video(tmp_path / "cat.mp4")
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(StoppedError):
+        decode(path, stop)
+
+
+async def test_the_decoders_log_is_left_as_it_was(start, tmp_path) -> None:
+    """FFmpeg's log, which is one per process, has its old level after a decode."""
+    before = av.logging.get_level(), av.logging.get_skip_repeated()
+    api = await start(decode=True)
+    path = samples.write_broken(tmp_path / "broken.mp4", kind="text")
+    await ended(api, (await api.upload(path))["data"]["videoNo"])
+    assert (av.logging.get_level(), av.logging.get_skip_repeated()) == before
 
 
 async def test_a_dozen_at_the_same_time(start, tmp_path) -> None:
@@ -125,8 +170,9 @@ async def test_close_stops_a_decode(start, tmp_path) -> None:
     path = samples.write_video(tmp_path / "long.mp4", seconds=60, size=(320, 240), fps=15)
     await api.upload(path)
     await asyncio.sleep(0.05)
-    began = time.perf_counter()
+    began, halt = time.perf_counter(), api.emulator._state.engine.halt
     await api.emulator.close()
+    assert halt.is_set()
     assert time.perf_counter() - began < 0.5
     assert not [t for t in threading.enumerate() if t.name.startswith("emulator-decode")]
 

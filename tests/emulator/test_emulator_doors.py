@@ -8,6 +8,7 @@ from pollers.emulator import Fault
 
 
 async def code(api, key="sk-test") -> str:
+    """The code of an answer to this key."""
     api.key = key
     return (await api.page())["code"]
 
@@ -59,12 +60,13 @@ async def test_rejection_is_exact(api) -> None:
         assert "Retry-After" not in response.headers
 
 
-async def test_retry_after(start) -> None:
-    """With the setting, a rejection tells the whole seconds until the window ends."""
-    api = await start(retry_after=True, limits={"list": (0, 60.0)})
+@pytest.mark.parametrize(("per", "hint"), [(60.0, "60"), (1.5, "2"), (0.1, "1")])
+async def test_retry_after(start, per, hint) -> None:
+    """With the setting, a rejection tells the whole seconds until the window has ended."""
+    api = await start(retry_after=True, limits={"list": (0, per)})
     async with api.request("POST", "list_videos", json={}) as response:
         assert (await response.json())["code"] == "0429"
-        assert response.headers["Retry-After"] == "60"
+        assert response.headers["Retry-After"] == hint
 
 
 async def test_documented_limits(start) -> None:

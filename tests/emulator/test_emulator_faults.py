@@ -10,6 +10,7 @@ from pollers.emulator import Fault
 
 
 async def raw(api) -> tuple[int, str, bytes]:
+    """Status, content type and bytes of a list."""
     async with api.request("POST", "list_videos", json={}) as response:
         return response.status, response.content_type, await response.read()
 
@@ -55,6 +56,40 @@ async def test_spring_body(api) -> None:
     assert set(payload) == {"timestamp", "path", "status", "error", "requestId"}
     assert (payload["status"], payload["error"]) == (503, "Service Unavailable")
     assert payload["path"] == "/serve/api/v1/list_videos"
+
+
+async def test_statuses_out_of_the_ordinary(api) -> None:
+    """204 has no body, and a status nobody registered has no phrase."""
+    api.emulator.fail("list", Fault(status=204), Fault(status=599))
+    assert (await raw(api))[::2] == (204, b"")
+    status, _, body = await raw(api)
+    assert (status, json.loads(body)["error"]) == (599, "Unknown")
+
+
+async def test_message_alone(api) -> None:
+    """A fault may change only the message of a success."""
+    api.emulator.fail("list", Fault(msg="Search completed successfully"))
+    body = await api.page()
+    assert (body["code"], body["msg"]) == ("0000", "Search completed successfully")
+
+
+async def test_a_client_that_does_not_wait(api, caplog) -> None:
+    """A client that leaves before the answer is logged as answered, and harms nothing."""
+    api.emulator.fail("list", Fault(delay=0.1, code="0429"), Fault(body="huge"))
+    with pytest.raises(TimeoutError):
+        async with api.request(
+            "POST", "list_videos", json={}, timeout=aiohttp.ClientTimeout(total=0.03)
+        ):
+            pass
+    async with api.request("POST", "list_videos", json={}) as response:
+        response.close()
+    async with asyncio.timeout(1):
+        while len(api.emulator.requests) < 2:
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.02)
+    assert (await api.page())["code"] == "0000"
+    assert [seen.code for seen in api.emulator.requests] == ["0000", "0429", "0000"]
+    assert caplog.records == []
 
 
 async def test_json_body_with_a_status(api) -> None:
@@ -128,6 +163,14 @@ async def test_delay(api) -> None:
     assert loop.time() - began >= 0.1
     assert (await api.page())["code"] == "0429"
     assert loop.time() - began >= 0.2
+
+
+async def test_delay_after_the_work(api) -> None:
+    """A delay after the work keeps the real answer, as it was before the delay."""
+    api.emulator.add_video("VI1", parse_after=0.05)
+    api.emulator.fail("metadata", Fault(delay=0.1, after_work=True))
+    assert (await api.metadata("VI1"))["data"]["status"] == "UNPARSE"
+    assert (await api.metadata("VI1"))["data"]["status"] == "PARSE"
 
 
 async def test_headers_alone_keep_the_answer(api) -> None:

@@ -1,5 +1,6 @@
 """Starting, closing, serving, virtual time, and what the package imports."""
 
+import ast
 import asyncio
 import dataclasses
 import gc
@@ -17,6 +18,7 @@ from pollers.emulator.settings import Options
 
 
 def others() -> set[asyncio.Task]:
+    """All tasks but the test's own."""
     return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
@@ -39,6 +41,22 @@ async def test_nothing_outlives_close(start, unlimited) -> None:
                 result.release()
     assert others() == set()
     gc.collect()
+
+
+async def test_close_does_not_wait_for_a_slow_upload(unlimited) -> None:
+    """A client that sends half a body and then nothing can't keep the emulator open."""
+    loop = asyncio.get_running_loop()
+    async with MemoriesEmulator(limits=unlimited, decode=False) as emulator:
+        _, writer = await asyncio.open_connection(emulator.host, emulator.port)
+        writer.write(
+            b"POST /serve/api/v1/upload HTTP/1.1\r\nHost: x\r\nAuthorization: sk\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
+        )
+        await asyncio.sleep(0.05)
+        began = loop.time()
+    assert loop.time() - began < 1.5
+    assert others() == set()
+    writer.close()
 
 
 async def test_close_twice_and_start_again() -> None:
@@ -76,6 +94,30 @@ async def test_serve_runs_until_cancelled() -> None:
     assert others() == set()
 
 
+async def test_decoding_that_cannot_be_done(monkeypatch, unlimited) -> None:
+    """Without PyAV decode=True is an error at the start, and by default parsing is scripted."""
+    monkeypatch.setattr("pollers.emulator.decoding.available", lambda: False)
+    with pytest.raises(ImportError, match="PyAV"):
+        await MemoriesEmulator(decode=True).start()
+    async with MemoriesEmulator(limits=unlimited) as emulator:
+        assert emulator.port
+    assert others() == set()
+
+
+async def test_a_broken_script_is_heard_of(start, caplog) -> None:
+    """An error in a function of the settings is logged, not lost."""
+
+    def seconds(_) -> float:
+        raise ZeroDivisionError
+
+    api = await start(parse_seconds=seconds)
+    await api.upload()
+    async with asyncio.timeout(1):
+        while not caplog.records:
+            await asyncio.sleep(0.005)
+    assert caplog.records[0].exc_info[0] is ZeroDivisionError
+
+
 async def test_not_running() -> None:
     """What needs a running emulator says so."""
     emulator = MemoriesEmulator(decode=False)
@@ -94,7 +136,7 @@ async def test_not_running() -> None:
         {"limits": {"chat": (1, 1.0)}},
         {"limits": {"list": (-1, 1.0)}},
     ],
-    ids=lambda fields: str(fields),
+    ids=str,
 )
 def test_bad_settings(fields) -> None:
     """A setting nobody could mean is refused when the emulator is made."""
@@ -114,14 +156,26 @@ def test_public_names_are_sorted() -> None:
     assert all(hasattr(pollers.emulator, name) for name in pollers.emulator.__all__)
 
 
-def test_imports() -> None:
-    """The package needs neither PyAV nor any other room of the project."""
+def test_the_room_stands_alone() -> None:
+    """No module imports anything of the project from outside its own folder."""
+    for path in Path(pollers.emulator.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.level == 1, path
+            elif isinstance(node, ast.ImportFrom | ast.Import):
+                names = [alias.name for alias in node.names]
+                roots = {
+                    name.split(".")[0] for name in [getattr(node, "module", None), *names] if name
+                }
+                assert not roots & {"pollers", "resilience"}, path
+
+
+def test_pyav_is_optional() -> None:
+    """The package is imported where PyAV isn't installed."""
     script = (
         "import sys; sys.modules['av'] = None\n"
-        "import pollers.emulator, pollers.emulator.samples\n"
-        "ours = [m for m in sys.modules if m.split('.')[0] == 'resilience'"
-        " or (m.startswith('pollers.') and not m.startswith('pollers.emulator'))]\n"
-        "print(ours if not hasattr(sys.modules['pollers'], '__all__') else [])"
+        "import pollers.emulator, pollers.emulator.samples, pollers.emulator.decoding\n"
+        "print([m for m in sys.modules if m.startswith('av.')])"
     )
     root = Path(pollers.emulator.__file__).parents[2]
     done = subprocess.run(  # noqa: S603 our own interpreter
@@ -136,6 +190,7 @@ class JumpingSelector(selectors.DefaultSelector):
     now = 0.0
 
     def select(self, timeout: float | None = None):
+        """Return what is ready; if nothing is, say that the time is over."""
         ready = super().select(0.002 if timeout else 0)
         if not ready and timeout:
             self.now += timeout
@@ -150,6 +205,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
+        """Seconds that were jumped over so far."""
         return self._jumping.now
 
 

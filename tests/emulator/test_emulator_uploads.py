@@ -20,16 +20,21 @@ class Receiver:
     got: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     status: int = 200
+    slow: float = 0.0
 
     async def take(self, request: web.Request) -> web.Response:
+        """Take a callback."""
         self.got.append(await request.json())
         return web.Response(status=self.status)
 
     async def give(self, request: web.Request) -> web.Response:
+        """Give a file of ten bytes, after `slow` seconds."""
         self.headers.append(dict(request.headers))
+        await asyncio.sleep(self.slow)
         return web.Response(body=b"0123456789")
 
     async def wait(self, number: int) -> list[dict[str, Any]]:
+        """Wait for so many callbacks, and return all."""
         async with asyncio.timeout(1):
             while len(self.got) < number:
                 await asyncio.sleep(0.005)
@@ -52,6 +57,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def ended(api, video_no: str) -> dict[str, Any]:
+    """Poll until the video has ended, and return its metadata."""
     async with asyncio.timeout(1):
         while (data := (await api.metadata(video_no))["data"]) is None or (
             data["status"] == "UNPARSE"
@@ -122,17 +128,71 @@ async def test_bad_uploads(start, fields) -> None:
 
 
 def assert_empty(directory: str) -> None:
+    """No file is left."""
     assert list(Path(directory).iterdir()) == []
 
 
 async def test_bodies_of_another_kind(api) -> None:
-    """upload wants multipart with a file, upload_url wants a form: JSON is refused by both."""
+    """Upload wants multipart with a file, upload_url wants a form: JSON is refused by both."""
     url = {"url": "http://127.0.0.1:1/a.mp4"}
     assert (await api.body("POST", "upload", json=url))["code"] == "0001"
     assert (await api.body("POST", "upload_url", json=url))["code"] == "0001"
     form = aiohttp.FormData({"unique_id": "default"}, default_to_multipart=True)
     body = await api.body("POST", "upload", data=form)
     assert (body["code"], body["msg"]) == ("0001", "file is required")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        pytest.param("multipart/form-data", b"x", id="no-boundary"),
+        pytest.param("multipart/form-data; boundary=b", b"garbage", id="garbage"),
+        pytest.param("multipart/form-data; boundary=b", b"--b\r\nnothing\r\n\r\n", id="header"),
+        pytest.param(
+            "multipart/form-data; boundary=b",
+            b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n"
+            b"--c\r\n\r\nx\r\n--c--\r\n--b--",
+            id="nested",
+        ),
+    ],
+)
+async def test_malformed_multipart(api, content_type, content) -> None:
+    """A body that is no multipart is 0001, not an error of the server."""
+    headers = {"Content-Type": content_type}
+    assert (await api.body("POST", "upload", data=content, headers=headers))["code"] == "0001"
+
+
+async def test_a_field_that_is_too_long(api) -> None:
+    """A form field is not read without end."""
+    assert (await api.upload(tags="x" * 100_000))["msg"] == "tags is too long"
+    assert not api.emulator.videos
+
+
+async def test_a_client_that_leaves_in_the_middle(start) -> None:
+    """An upload that is broken off is no video; it leaves a record without an answer, no file."""
+    api = await start()
+    emulator = api.emulator
+    head = (
+        "POST /serve/api/v1/upload HTTP/1.1\r\nHost: x\r\nAuthorization: sk\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99999\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n'
+        "Content-Type: video/mp4\r\n\r\nabc\r\n"
+        '--b\r\nContent-Disposition: form-data; name="tags"\r\n\r\na'
+    )
+    _, writer = await asyncio.open_connection(emulator.host, emulator.port)
+    writer.write(head.encode())
+    directory = Path(emulator._state.engine.directory.name)
+    async with asyncio.timeout(1):
+        while not list(directory.iterdir()):
+            await asyncio.sleep(0.005)
+        writer.close()
+        await writer.wait_closed()
+        while not emulator.requests:
+            await asyncio.sleep(0.005)
+    (seen,) = emulator.requests
+    assert (seen.interface, seen.code, seen.status) == ("upload", None, None)
+    assert_empty(str(directory))
+    assert not emulator.videos
 
 
 async def test_too_large(start) -> None:
@@ -170,6 +230,17 @@ async def test_upload_url_fetches(start, receiver) -> None:
     assert "Authorization" not in receiver.headers[0]
 
 
+async def test_parsing_counts_from_the_upload(start, receiver) -> None:
+    """The time to fetch is a part of the seconds parsing takes, not added to them."""
+    receiver.slow = 0.15
+    api = await start(parse_seconds=0.2)
+    number = (await api.upload_url(f"{receiver.url}/files/cat.mp4"))["data"]["videoNo"]
+    video = api.emulator.videos[number]
+    began = asyncio.get_running_loop().time()
+    await ended(api, number)
+    assert 0.15 <= video.terminal_at - began < 0.3
+
+
 @pytest.mark.parametrize(
     ("path", "cause"),
     [
@@ -194,7 +265,9 @@ async def test_upload_url_too_large(start, receiver) -> None:
     assert (await ended(api, number))["cause"] == "Download failed: larger than 5 bytes"
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x/a.mp4", "a.mp4", "http://", ""])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://x/a.mp4", "a.mp4", "http://", "", "http://[x"]
+)
 async def test_other_schemes_are_refused(api, url) -> None:
     """Only http and https are fetched; a file of ours never is."""
     assert (await api.upload_url(url))["code"] == "0001"
@@ -236,6 +309,15 @@ async def test_early_callback(start, receiver) -> None:
     await ended(api, number)
     await asyncio.sleep(0.02)
     assert len(receiver.got) == 1
+
+
+async def test_early_callback_of_a_scripted_video(start, receiver) -> None:
+    """A scripted video's first callback is early too, and the second comes at its end."""
+    api = await start(callback_early=True, callback_times=2)
+    hook = f"{receiver.url}/hook"
+    api.emulator.add_video("VI1", parse_after=0.1, outcome="PARSE_ERROR", callback=hook)
+    assert await receiver.wait(1) == [{"videoNo": "VI1", "status": "PARSE"}]
+    assert (await receiver.wait(2))[1] == {"videoNo": "VI1", "status": "FAIL"}
 
 
 @pytest.mark.parametrize(("times", "early"), [(0, False), (0, True), (2, False), (2, True)])

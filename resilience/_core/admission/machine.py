@@ -136,9 +136,12 @@ class Machine:
         heapq.heapify(heads)  # arrival numbers are unique, so queues are never compared
         while heads:
             _, queue = heapq.heappop(heads)
-            self._refuse_late(queue, now, refusals)
+            self._refuse_late(queue, now, refusals, served=False)
             ticket = queue.head()
-            if ticket is None or not self._serve(ticket, now, grants, refusals):
+            if ticket is None:
+                continue
+            if not self._serve(ticket, now, grants, refusals):
+                self._refuse_late(queue, now, refusals, served=True)
                 continue
             if (following := queue.head()) is not None:
                 heapq.heappush(heads, (following.order, queue))
@@ -222,13 +225,24 @@ class Machine:
         grants.append(ticket)
         return True
 
-    def _refuse_late(self, queue: _Queue, now: Now, refusals: list[Ticket]) -> None:
+    def _refuse_late(
+        self, queue: _Queue, now: Now, refusals: list[Ticket], *, served: bool
+    ) -> None:
+        """Refuse those whose patience is over.
+
+        Before the queue is ``served``, whoever waited for a door that opened in time is kept, though
+        the clock has gone past both: a timer never rings early, and often a millisecond late.
+        """
         doors = list(self._closed(queue.keys))
         while (ticket := queue.most_urgent()) is not None:
             late = self._too_late(ticket, doors, now)
-            if late is None:
+            if late is None or (not served and self._opened_in_time(ticket, doors, now)):
                 return
             self._refuse(ticket, late, now, refusals)
+
+    def _opened_in_time(self, ticket: Ticket, doors: list[Gate], now: Now) -> bool:
+        opened = max((gate.until.left(now) for gate in doors), default=float("-inf"))
+        return now.loop < ticket.deadline and now.loop + opened <= ticket.limit
 
     def _refuse(
         self, ticket: Ticket, refusal: Refuse, now: Now, refusals: list[Ticket]

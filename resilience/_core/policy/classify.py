@@ -127,4 +127,9 @@ def _is_success(table: Table, envelope: Envelope, code: str) -> bool:
 
 
 def _said(outcome: Outcome) -> str:
-    return str(outcome.exception) if outcome.exception is not None else ""
+    if outcome.exception is None:
+        return ""
+    try:
+        return str(outcome.exception)
+    except Exception:  # noqa: BLE001  # somebody's __str__
+        return type(outcome.exception).__name__

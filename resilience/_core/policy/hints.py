@@ -18,6 +18,7 @@ never obeyed: a ``Retry-After`` of two years must not put a program to sleep.
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
 
@@ -29,11 +30,22 @@ ABSURD = 31 * 86400.0
 EPOCH_SECONDS = 1e9
 EPOCH_MILLISECONDS = 1e12
 
-_IN_TEXT = re.compile(
-    r"(?:try again|retry|wait)\D{0,20}?(\d+(?:\.\d+)?)\s*"
-    r"(ms\b|milliseconds?\b|s\b|secs?\b|seconds?\b|m\b|mins?\b|minutes?\b|h\b|hours?\b)",
-    re.IGNORECASE,
+_SPAN = (
+    r"(?P<number>\d+(?:\.\d+)?)\s*"
+    r"(?P<unit>milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h)(?![a-z])"
 )
+_ONE_SPAN = re.compile(_SPAN, re.IGNORECASE | re.ASCII)
+_IN_TEXT = re.compile(
+    r"(?:try again|retry|wait)\D{0,20}?(?<![-.\d])((?:"
+    + re.sub(r"\?P<\w+>", "?:", _SPAN)
+    + r"\s*)+)",
+    re.IGNORECASE | re.ASCII,
+)
+"""``try again in 20s``, ``retry after 5 minutes``, ``wait 6m30s``; without a unit it says nothing."""
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+"""Not what ``float`` takes: it also likes ``1_0``, ``1e3``, ``+5`` and digits of other scripts."""
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -89,21 +101,29 @@ def _sources(
 
 
 def _server_now(headers: Mapping[str, str], wall: float | None) -> float | None:
+    date = _date(headers["date"]) if "date" in headers else None
+    return wall if date is None else date
+
+
+def _date(text: str) -> float | None:
+    """An HTTP date in any of its three forms; the one without a zone is UTC too."""
     try:
-        return parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, ValueError, TypeError):
-        return wall
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 def _number(value: object) -> float:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(str(value).strip())
-    except (TypeError, ValueError):
-        msg = f"{_short(value)} is not a number"
-        raise _UnusableError(msg) from None
-    return number
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+    msg = f"{_short(value)} is not a number"
+    raise _UnusableError(msg)
 
 
 def _sane(seconds: float, shown: object) -> float:
@@ -130,11 +150,10 @@ def _retry_after(value: str, now: float | None) -> float:
     except _UnusableError:
         if not re.match(r"[A-Za-z]", value.strip()):
             raise
-    try:
-        date = parsedate_to_datetime(value).timestamp()
-    except (ValueError, TypeError):
+    date = _date(value)
+    if date is None:
         msg = f"{_short(value)} is neither seconds nor an HTTP date"
-        raise _UnusableError(msg) from None
+        raise _UnusableError(msg)
     if now is None:
         msg = f"{_short(value)} is a date, and the answer has no Date header to measure it by"
         raise _UnusableError(msg)
@@ -144,9 +163,9 @@ def _retry_after(value: str, now: float | None) -> float:
 def _reset(value: str, now: float | None) -> float | None:
     """``30``, an epoch, ``limit=10, remaining=0, reset=30`` or ``"default";r=0;t=30``."""
     text = value.strip()
-    fields = dict(re.findall(r"([a-z]+)\s*=\s*\"?(\d+)", text.lower()))
+    fields = dict(re.findall(r"([a-z]+)\s*=\s*\"?([0-9]+)", text.lower()))
     if fields:
-        if int(fields.get("remaining", fields.get("r", "0"))) > 0:
+        if fields.get("remaining", fields.get("r", "0")).strip("0"):
             return None  # this window still has room: it is not the one we hit
         text = fields.get("reset", fields.get("t", ""))
     number = _number(text or value)
@@ -164,11 +183,17 @@ def _in_text(message: str, _now: float | None) -> float | None:
     found = _IN_TEXT.search(message[:2000])
     if found is None:
         return None
-    unit = found[2].lower()
-    scale = 0.001 if unit.startswith(("ms", "milli")) else _UNITS[unit[0]]
-    return _sane(float(found[1]) * scale, found[0])
+    return _sane(sum(map(_span, _ONE_SPAN.finditer(found[1]))), found[0].strip())
+
+
+def _span(found: re.Match[str]) -> float:
+    unit = found["unit"].lower()
+    return float(found["number"]) * (0.001 if unit.startswith(("ms", "milli")) else _UNITS[unit[0]])
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more than 4300 digits
+        text = "a huge number"
     return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004

@@ -58,7 +58,7 @@ class Reader:
 
 
 class _Node:
-    __slots__ = ("_children", "_leaves", "_struct")
+    __slots__ = ("_children", "_leaves", "_names", "_struct")
 
     def __init__(self, tree: dict[str, Any]) -> None:
         self._leaves: dict[str, str] = {}
@@ -70,7 +70,7 @@ class _Node:
                 self._leaves[token] = below[_LEAF]
             if any(key != _LEAF for key in below):
                 self._children[token] = _Node(below)
-        names = dict.fromkeys([*self._leaves, *self._children])
+        self._names = names = list(dict.fromkeys([*self._leaves, *self._children]))
         self._struct = msgspec.defstruct(
             "Slice",
             [(f"f{n}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for n in range(len(names))],
@@ -79,27 +79,33 @@ class _Node:
 
     def scan(self, raw: bytes | bytearray | memoryview, found: dict[str, Any]) -> None:
         try:
-            part = msgspec.json.decode(raw, type=self._struct)
-        except msgspec.ValidationError:
-            return  # valid JSON, but not an object
-        except msgspec.DecodeError:
+            parts = self._parts(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._scan_leniently(raw, found)
             return
-        for token, value in zip(
-            dict.fromkeys([*self._leaves, *self._children]), msgspec.structs.astuple(part), strict=True
-        ):
-            if value is msgspec.UNSET:
-                continue
+        for token, value in parts:
             text = bytes(value)
             nested = text[:1] in b"{["
             if token in self._leaves:
-                found[self._leaves[token]] = OPAQUE if nested else msgspec.json.decode(text)
+                found[self._leaves[token]] = OPAQUE if nested else _scalar(text)
             if nested and token in self._children:
                 self._children[token].scan(text, found)
 
-    def _scan_leniently(
-        self, raw: bytes | bytearray | memoryview, found: dict[str, Any]
-    ) -> None:
+    def _parts(self, raw: bytes | bytearray | memoryview) -> list[tuple[str, msgspec.Raw]]:
+        """The wanted members of an object or, by their index, items of an array."""
+        try:
+            part = msgspec.json.decode(raw, type=self._struct)
+        except msgspec.ValidationError:
+            if bytes(raw[:64]).lstrip()[:1] != b"[":
+                msgspec.json.decode(raw, type=msgspec.Raw)  # a scalar: is it all there?
+                return []
+            items = msgspec.json.decode(raw, type=list[msgspec.Raw])
+            wanted = (token for token in self._names if token.isdecimal())
+            return [(token, items[int(token)]) for token in wanted if int(token) < len(items)]
+        values = zip(self._names, msgspec.structs.astuple(part), strict=True)
+        return [(token, value) for token, value in values if value is not msgspec.UNSET]
+
+    def _scan_leniently(self, raw: bytes | bytearray | memoryview, found: dict[str, Any]) -> None:
         """``NaN``, a BOM or UTF-16 are not JSON, but servers send them and clients read them."""
         try:
             self.walk(json.loads(bytes(raw)), found)
@@ -123,17 +129,31 @@ def tokens(pointer: str) -> list[str]:
 
 
 def _get(value: Any, token: str) -> Any:
-    if isinstance(value, Mapping):
-        return value.get(token, _MISSING)
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
-        return value[int(token)] if token.isdigit() and int(token) < len(value) else _MISSING
-    if _is_scalar(value) or not token.isidentifier():
-        return _MISSING
     try:
+        if isinstance(value, Mapping):
+            return value.get(token, _MISSING)
+        if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+            return value[int(token)] if token.isdecimal() else _MISSING
+        if _is_scalar(value) or not token.isidentifier():
+            return _MISSING
         return getattr(value, token, _MISSING)
-    except Exception:  # noqa: BLE001  # a property of somebody's model may raise anything
+    except Exception:  # noqa: BLE001  # somebody's model, and its properties may raise anything
         return _MISSING
 
 
 def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, (str, int, float, bool))
+    # by type: a proxy may pretend another __class__, or raise when it is asked
+    return value is None or issubclass(type(value), (str, int, float, bool))
+
+
+def _scalar(text: bytes) -> Any:
+    """A JSON scalar; as written if Python can't hold it (thousands of digits) or it isn't UTF-8."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    shown = text.decode("utf-8", "replace")
+    try:
+        return json.loads(shown, strict=False)
+    except ValueError:
+        return shown

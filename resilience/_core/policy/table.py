@@ -14,6 +14,8 @@ from resilience._core.policy.model import Endpoint, Rule
 from resilience._core.policy.reader import OPAQUE, Reader
 
 OTHER = "other"
+UNPRINTABLE = "(unprintable)"
+"""Stands for a code that is there but can't be shown; it is certainly no success."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,10 @@ def code_text(value: Any) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip() or None
+    try:
+        return str(value).strip() or None
+    except ValueError:  # an integer of more than 4300 digits
+        return UNPRINTABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

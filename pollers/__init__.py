@@ -1,0 +1,42 @@
+"""A poller for jobs of remote APIs: it watches until they end, tells it as events, and forgets nothing."""
+
+from pollers._core.events import (
+    Event,
+    JobCancelled,
+    JobChanged,
+    JobEvent,
+    JobExpired,
+    JobFailed,
+    JobSucceeded,
+    JobWatching,
+    PollerResumed,
+    PollerStalled,
+)
+from pollers._core.model import Job, JobKey, Sighting, State
+from pollers.errors import BadCursor, BadStore, Fenced, PollerStopped, StoreBusy, StoreError
+from pollers.poller import JobHandle, Poller
+
+__all__ = (
+    "BadCursor",
+    "BadStore",
+    "Event",
+    "Fenced",
+    "Job",
+    "JobCancelled",
+    "JobChanged",
+    "JobEvent",
+    "JobExpired",
+    "JobFailed",
+    "JobHandle",
+    "JobKey",
+    "JobSucceeded",
+    "JobWatching",
+    "Poller",
+    "PollerResumed",
+    "PollerStalled",
+    "PollerStopped",
+    "Sighting",
+    "State",
+    "StoreBusy",
+    "StoreError",
+)

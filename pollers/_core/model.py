@@ -1,0 +1,184 @@
+"""The words of the poller, as values.
+
+* A **job** is one remote piece of work, known by its key ``(provider, deployment, account, kind,
+  remote id)``.  ``account`` is a name, never an API key; ``deployment`` comes from the base URL, so
+  that a file used with the emulator never resumes against the real API.
+* A **shard** ``(provider, deployment, account)`` is what one process owns at a time.
+* A **sighting** is what one look found out about one job.
+* A **transition** is one change of a row together with its one event.
+
+States and moves::
+
+    SUBMITTING -> WATCHING | UNCERTAIN | FAILED
+    WATCHING   -> WATCHING (its status text changed) | SUCCEEDED | FAILED | EXPIRED | CANCELLED
+
+All instants here are wall time: seconds since the epoch, UTC (see ``resilience._core.instants`` for
+the other kind).  Spans are seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+RECORD_VERSION = 1
+"""Carried by every stored record, so that an old one can always be read."""
+
+
+class State(StrEnum):
+    """Where a job stands with us."""
+
+    SUBMITTING = "submitting"
+    WATCHING = "watching"
+    UNCERTAIN = "uncertain"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can happen any more."""
+        return self in ENDED
+
+
+ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.EXPIRED, State.CANCELLED})
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.SUBMITTING: frozenset({State.WATCHING, State.UNCERTAIN, State.FAILED}),
+    State.WATCHING: ENDED | {State.WATCHING},
+}
+"""What may follow what.  A pair that is not in here is a mistake of ours, never the provider's."""
+
+
+class Phase(StrEnum):
+    """What a provider's status text means."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    MISSING = "missing"
+    """Not in the answer.  That is not a failure: it may not be visible yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The unit of ownership.  ``bucket`` is 0 until an account is so large that it must be split."""
+
+    provider: str
+    deployment: str
+    account: str
+    bucket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobKey:
+    """What makes a job the same job."""
+
+    provider: str
+    deployment: str
+    account: str
+    kind: str
+    remote_id: str
+
+    @property
+    def shard(self) -> Shard:
+        """Who owns it."""
+        return Shard(self.provider, self.deployment, self.account)
+
+    @property
+    def source(self) -> str:
+        """The CloudEvents source: ``/memories_ai/<account>/videos``."""
+        return f"/{self.provider}/{self.account}/{self.kind}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One row.  ``rid`` is never reused; ``version`` counts its transitions from 1."""
+
+    rid: int
+    version: int
+    key: JobKey
+    state: State
+    status: str | None = None
+    """The provider's own status text, as it was last seen."""
+    cause: str | None = None
+    reason: str | None = None
+    """Why it expired: ``deadline`` or ``missing``."""
+    created_at: float
+    """First watched at."""
+    submitted_at: float | None = None
+    deadline: float | None = None
+    ended_at: float | None = None
+    looks: int = 0
+    """Looks up to the last transition."""
+    data: Any = None
+    """The user's own, any JSON value."""
+    features: Mapping[str, Any] = field(default_factory=dict)
+    """What the provider tells that may predict the duration: ``duration``, ``size`` …"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be registered."""
+
+    key: JobKey
+    created_at: float
+    deadline: float | None = None
+    submitted_at: float | None = None
+    data: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What one look found out about one job."""
+
+    remote_id: str
+    phase: Phase
+    status: str | None = None
+    cause: str | None = None
+    known: bool = True
+    """False if nobody has told us what this status text means; it counts as pending."""
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One change of one row, with the one event that tells of it.
+
+    The store applies it only if the row still has ``after.version - 1``.
+    """
+
+    after: Job
+    type: str
+    """The event's type without its prefix: ``succeeded``."""
+    at: float
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something that happened to a whole shard: ``stalled`` or ``resumed``."""
+
+    type: str
+    at: float
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One row of the outbox.
+
+    ``seq`` grows in commit order.  ``rid`` is 0 for a notice, whose ``version`` counts the notices
+    of its shard.
+    """
+
+    seq: int
+    rid: int
+    version: int
+    shard: Shard
+    kind: str
+    subject: str
+    type: str
+    at: float
+    data: Mapping[str, Any]

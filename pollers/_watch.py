@@ -1,0 +1,181 @@
+"""The live jobs of one source: which are due, which are picked, what a look did to them.
+
+Bookkeeping only: no I/O and no waiting.  Instants are loop time unless they are called wall.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from pollers._core import schedule
+from pollers._core.model import Job, Phase, Sighting, Transition
+from pollers._core.step import expire, step
+
+INFINITE = float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often to look.  Seconds."""
+
+    min_interval: float = 1.0
+    max_interval: float = 30.0
+    grace: float = 60.0
+    """A job may be missing from answers for so long."""
+    final_grace: float = 30.0
+    """After its deadline a job waits so long for a last look that the API won't give."""
+
+
+class Watched:
+    """One job that we are watching."""
+
+    __slots__ = ("born", "deadline", "job", "looks", "missing_since", "next_at")
+
+    def __init__(self, job: Job, *, born: float, deadline: float, next_at: float) -> None:
+        self.job = job
+        self.born = born
+        self.deadline = deadline
+        self.looks = job.looks
+        self.missing_since: float | None = None
+        self.next_at = next_at
+
+
+class Watch:
+    """Every live job of one source."""
+
+    def __init__(self, pace: Pace, batch: int, chance: Callable[[], float]) -> None:
+        self.jobs: dict[int, Watched] = {}
+        self.picked: list[Watched] = []
+        self._pace = pace
+        self._batch = batch
+        self._chance = chance
+        self._due: list[tuple[float, int]] = []
+        self._overdue: list[tuple[float, int]] = []
+        self._batches: deque[list[int]] = deque()
+        """Halves of a batch that was refused as a whole; they go first, one at a time."""
+
+    def add(self, job: Job, *, now: float, wall: float, first_look: float) -> None:
+        """Watch a job; its calendar deadline is anchored to the monotonic clock here."""
+        if job.rid in self.jobs:
+            return
+        deadline = INFINITE if job.deadline is None else now + (job.deadline - wall)
+        one = Watched(
+            job, born=now - max(0.0, wall - job.created_at), deadline=deadline, next_at=first_look
+        )
+        self.jobs[job.rid] = one
+        heapq.heappush(self._due, (one.next_at, job.rid))
+        if deadline < INFINITE:
+            heapq.heappush(self._overdue, (deadline + self._pace.final_grace, job.rid))
+
+    def remove(self, rid: int) -> Watched | None:
+        """Stop watching; the heaps forget it when they come to it."""
+        return self.jobs.pop(rid, None)
+
+    def next_look(self) -> float:
+        """When the next job is due."""
+        if self._batches:
+            return 0.0
+        while self._due and not self._is_current(self._due[0]):
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else INFINITE
+
+    def next_overdue(self) -> float:
+        """When the next job has waited long enough for its last look."""
+        while self._overdue and self._overdue[0][1] not in self.jobs:
+            heapq.heappop(self._overdue)
+        return self._overdue[0][0] if self._overdue else INFINITE
+
+    def pick(self, count: int) -> list[str]:
+        """The ids to ask for now: those that are due, then those that are next, which cost nothing."""
+        self.picked = self._picked_again() or self._picked_soonest(count)
+        return [one.job.key.remote_id for one in self.picked]
+
+    def _picked_again(self) -> list[Watched]:
+        while self._batches:
+            batch = [self.jobs[rid] for rid in self._batches.popleft() if rid in self.jobs]
+            if batch:
+                return batch
+        return []
+
+    def _picked_soonest(self, count: int) -> list[Watched]:
+        picked: list[Watched] = []
+        while self._due and len(picked) < min(count, self._batch):
+            entry = heapq.heappop(self._due)
+            if self._is_current(entry):
+                picked.append(self.jobs[entry[1]])
+        return picked
+
+    def _is_current(self, entry: tuple[float, int]) -> bool:
+        one = self.jobs.get(entry[1])
+        return one is not None and one.next_at == entry[0]
+
+    def saw(
+        self, sightings: Mapping[str, Sighting], *, now: float, wall: float
+    ) -> list[Transition]:
+        """What the look at the picked jobs means; they are scheduled anew."""
+        transitions = []
+        for one in self._take_picked():
+            seen = sightings.get(one.job.key.remote_id)
+            seen = seen or Sighting(remote_id=one.job.key.remote_id, phase=Phase.MISSING)
+            one.looks += 1
+            if seen.phase is not Phase.MISSING:
+                one.missing_since = None
+            elif one.missing_since is None:
+                # never seen: it has been missing since it was first watched, restarts included
+                one.missing_since = one.born if one.job.status is None else now
+            transition = step(
+                one.job, seen, at=wall, looks=one.looks, over=now >= one.deadline,
+                missing_for=now - (now if one.missing_since is None else one.missing_since),
+                grace=self._pace.grace,
+            )  # fmt: skip
+            if transition is not None:
+                transitions.append(transition)
+            self._again(one, now, self._next_look(one, now))
+        return transitions
+
+    def failed(self, *, now: float, retry_at: float) -> None:
+        """The look at the picked jobs failed: nobody learned anything about them."""
+        for one in self._take_picked():
+            self._again(one, now, retry_at)
+
+    def split(self) -> bool:
+        """The API refused this batch: ask for its halves.  False if it was a single job."""
+        rids = [one.job.rid for one in self.picked]
+        if len(rids) < 2:  # noqa: PLR2004
+            return False
+        self.picked = []
+        half = len(rids) // 2
+        self._batches.extendleft((rids[half:], rids[:half]))
+        return True
+
+    def overdue(self, *, now: float, wall: float) -> list[Transition]:
+        """Jobs whose deadline is past and whose last look did not come about."""
+        over: list[Transition] = []
+        while self.next_overdue() <= now:
+            one = self.jobs[heapq.heappop(self._overdue)[1]]
+            over.append(expire(one.job, "deadline", at=wall, looks=one.looks))
+        return over
+
+    def unknown_words(self, sightings: Iterable[Sighting]) -> list[str]:
+        """Status texts that nobody has told us the meaning of."""
+        return sorted({one.status or "" for one in sightings if not one.known})
+
+    def _take_picked(self) -> list[Watched]:
+        picked, self.picked = self.picked, []
+        return [one for one in picked if one.job.rid in self.jobs]
+
+    def _again(self, one: Watched, now: float, at: float) -> None:
+        if now < one.deadline < at:
+            at = one.deadline  # the look that decides about expiry
+        one.next_at = at
+        heapq.heappush(self._due, (at, one.job.rid))
+
+    def _next_look(self, one: Watched, now: float) -> float:
+        pace = self._pace
+        at = now + schedule.interval(
+            now - one.born, shortest=pace.min_interval, longest=pace.max_interval,
+            draw=self._chance(),
+        )  # fmt: skip
+        grace_ends = INFINITE if one.missing_since is None else one.missing_since + pace.grace
+        return min(at, grace_ends) if grace_ends > now else at

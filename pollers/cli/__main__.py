@@ -1,0 +1,5 @@
+"""``python -m pollers.cli``."""
+
+from pollers.cli import main
+
+main()

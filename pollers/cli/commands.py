@@ -1,0 +1,142 @@
+"""The commands and their options; what they do is in the modules beside this one."""
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+from pollers.cli import INTERRUPTED, USAGE
+from pollers.cli.show import show_events, show_jobs
+from pollers.cli.watch import KEY_NAMES, WatchOptions, watch
+from pollers.errors import BadCursor, StoreError
+from resilience import PolicyError
+
+Main = Callable[[], Coroutine[Any, Any, int]]
+
+STORE = click.option(
+    "--store", "store", type=click.Path(dir_okay=False), metavar="FILE",
+    help="SQLite file with the jobs.  [default: jobs.db in the user's state directory]",
+)  # fmt: skip
+OUTPUT = click.option(
+    "--output", type=click.Choice(["text", "jsonl"]), default="text", show_default=True,
+    help="jsonl: one CloudEvent (or row) a line on stdout and nothing else.",
+)  # fmt: skip
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="resilience-pollers")
+def cli() -> None:
+    """Watch jobs of remote APIs until they end, and forget nothing."""
+
+
+@cli.command(name="watch")
+@click.option("--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True)
+@click.option("--kind", type=click.Choice(["videos"]), default="videos", show_default=True)
+@click.option("--base-url", metavar="URL", help="API root.  [default: the provider's]")
+@click.option("--api-key-env", metavar="NAME",
+              help=f"Environment variable with the key.  [default: {' or '.join(KEY_NAMES)}]")  # fmt: skip
+@click.option("--account", default="default", show_default=True, metavar="NAME",
+              help="A name for the account; never the key.")  # fmt: skip
+@click.option("--policy", metavar="FILE", help="Policy file.  [default: the provider's catalog]")
+@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), default=1800.0,
+              show_default=True, metavar="SECONDS", help="After that a job expires.")  # fmt: skip
+@click.option("--grace", type=click.FloatRange(min=0), default=60.0, show_default=True,
+              metavar="SECONDS", help="How long a video may be unknown to the API.")  # fmt: skip
+@click.option("--min-interval", type=click.FloatRange(min=0.05), default=1.0, show_default=True,
+              metavar="SECONDS", help="Least time between two looks at a job.")  # fmt: skip
+@click.option("--on-refused", type=click.Choice(["stop", "stall"]), default="stop", show_default=True,
+              help="When the API refuses us: end with 3, or wait until it is mended.")  # fmt: skip
+@click.option("--again", is_flag=True, help="Watch once more what has ended.")
+@click.option("-v", "--verbose", is_flag=True, help="Log to stderr.")
+@STORE
+@OUTPUT
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def watch_command(*, store: str | None, verbose: bool, **given: Any) -> None:
+    """Watch jobs until they end; print the terminal event of each.
+
+    A job that ended earlier prints its stored event.  Ctrl-C keeps the store.
+    """
+    options = WatchOptions(store=store or _default_store(), **given)
+    _run(lambda: watch(options), verbose=verbose)
+
+
+@cli.command()
+@STORE
+@click.option("--after", default="", metavar="CURSOR", help="Only events behind this one.")
+@click.option("--follow", is_flag=True, help="Go on with those to come, until Ctrl-C.")
+@OUTPUT
+def events(store: str | None, after: str, output: str, *, follow: bool) -> None:
+    """Print the stored events from the start."""
+    path = store or _default_store()
+    _run(lambda: show_events(path, after=after, follow=follow, output=output))
+
+
+@cli.command()
+@STORE
+@click.option("--state", metavar="STATE", help="Only jobs in this state.",
+              type=click.Choice(["watching", "succeeded", "failed", "expired", "cancelled"]))  # fmt: skip
+@OUTPUT
+def jobs(store: str | None, state: str | None, output: str) -> None:
+    """List the stored jobs."""
+    path = store or _default_store()
+    _run(lambda: show_jobs(path, state=state, output=output))
+
+
+@cli.command()
+@click.option("--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=int, default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--key", "keys", multiple=True, help="Accept this key only (repeatable).  [default: any]")
+@click.option("--limit", "limits", multiple=True, metavar="INTERFACE=CALLS/SECONDS",
+              help="Such as list=5/1 or upload=1/60 (repeatable).")  # fmt: skip
+@click.option("--points", type=float, help="Balance; each upload costs 1.  [default: endless]")
+@click.option("--parse-seconds", type=float, help="Time that parsing takes.  [default: by duration]")
+@click.option("--control", is_flag=True, help="Serve /_emulator/ to script faults, videos and limits.")
+def emulate(**given: Any) -> None:
+    """Serve an emulated provider, until Ctrl-C."""
+    from pollers.cli.emulate import emulate as run
+
+    _run(lambda: run(**given))
+
+
+@cli.command()
+@click.option("--keep", type=click.Path(file_okay=False), metavar="DIR",
+              help="Leave videos, store and events there.")  # fmt: skip
+@click.option("--plain", is_flag=True, help="Lines instead of a live display.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Chance of the faults.")
+def demo(**given: Any) -> None:
+    """The main job on real videos, on loopback: emulator, guard, poller, SQLite, and a kill -9."""
+    from pollers.cli.demo import demo as run
+
+    _run(lambda: run(**given))
+
+
+def _run(main: Main, *, verbose: bool = False) -> None:
+    """Run a command to its exit code; a person's mistakes become one line on stderr."""
+    if verbose:
+        import logging
+
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s %(message)s")
+    try:
+        code = anyio.run(main)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = INTERRUPTED
+    except (StoreError, BadCursor, PolicyError, click.UsageError) as error:
+        said = error.format_message() if isinstance(error, click.UsageError) else str(error)
+        click.echo(f"pollers: {said}", err=True)
+        code = USAGE
+    raise SystemExit(code)
+
+
+def _default_store() -> str:
+    from platformdirs import user_state_path
+
+    path = user_state_path("pollers", appauthor=False, ensure_exists=True)
+    return str(Path(path) / "jobs.db")

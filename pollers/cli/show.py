@@ -1,0 +1,94 @@
+"""``pollers events`` and ``pollers jobs``: what is stored, for people and for programs.
+
+Both open the store read-only, so they work while a poller writes to it.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from pollers import Event, Job, JobEvent, State
+from pollers._core.events import event_of, seq_of
+from pollers.cli import OK
+from pollers.store.sqlite import SqliteStore
+
+FOLLOW_EVERY = 0.5
+_COLOURS = {"succeeded": "green", "failed": "red", "expired": "yellow", "watching": "cyan"}
+
+
+def print_event(event: Event, output: str) -> None:
+    """One event: a CloudEvent, or a line that a person reads."""
+    if output == "jsonl":
+        click.echo(msgspec.json.encode(event.to_cloudevent()).decode())
+        return
+    told = event.to_cloudevent()
+    word = told["type"].rsplit(".", 1)[-1]
+    facts = told["data"]
+    parts = [f"{event.time:%H:%M:%S}", f"{word:<10}", event.subject]
+    if isinstance(event, JobEvent):
+        parts.append(f"{event.status or '-'} after {event.elapsed:.1f} s, {event.looks} looks")
+    for name in ("cause", "reason", "code", "remedy"):
+        if facts.get(name):
+            parts.append(f"{name}: {facts[name]}")
+    click.echo("  ".join(parts))
+
+
+async def show_events(path: str, *, after: str, follow: bool, output: str) -> int:
+    """Print stored events from a cursor on; with ``follow`` until interrupted."""
+    store = SqliteStore(path, read_only=True)
+    await store.open()
+    try:
+        seq = seq_of(after, store.uuid)
+        while True:
+            rows = await store.events(seq)
+            for row in rows:
+                seq = row.seq
+                print_event(event_of(row, store.uuid), output)
+            if not rows and not follow:
+                return OK
+            if not rows:
+                await anyio.sleep(FOLLOW_EVERY)
+    finally:
+        await store.aclose()
+
+
+async def show_jobs(path: str, *, state: str | None, output: str) -> int:
+    """Print stored jobs."""
+    store = SqliteStore(path, read_only=True)
+    await store.open()
+    try:
+        rows = await store.jobs(state=State(state) if state else None)
+        if output == "jsonl":
+            for job in rows:
+                click.echo(msgspec.json.encode(_plain(job)).decode())
+        else:
+            Console().print(_table(rows))
+    finally:
+        await store.aclose()
+    return OK
+
+
+def _plain(job: Job) -> dict[str, Any]:
+    row = msgspec.to_builtins(job)
+    key = row.pop("key")
+    return {"id": key.pop("remote_id"), **key, **row}
+
+
+def _table(jobs: list[Job]) -> Table:
+    table = Table("id", "state", "status", "since", "took", "looks", "cause", box=None, pad_edge=False)
+    for job in jobs:
+        took = f"{job.ended_at - job.created_at:.1f} s" if job.ended_at is not None else ""
+        since = datetime.fromtimestamp(job.created_at, UTC)
+        colour = _COLOURS.get(job.state.value, "white")
+        table.add_row(
+            job.key.remote_id, f"[{colour}]{job.state.value}[/]", job.status or "-",
+            f"{since:%Y-%m-%d %H:%M:%S}Z", took, str(job.looks), job.cause or job.reason or "",
+        )  # fmt: skip
+    return table
+
+

@@ -1,0 +1,107 @@
+"""``pollers watch``: from ids to terminal events."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+import aiohttp
+import anyio
+import click
+
+from pollers import JobHandle, JobSucceeded, Poller, PollerStopped, StoreError
+from pollers._core.events import Event
+from pollers.cli import OK, REFUSED, SOME_FAILED
+from pollers.cli.show import print_event
+from pollers.sources import MemoriesVideos
+from pollers.sources.memories_ai import BASE_URL
+from resilience import Guard, Policy, ResilienceError
+
+KEY_NAMES = ("MEMORIES_API_KEY", "MEMORIES_AI_API_KEY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """What the command line said."""
+
+    ids: Sequence[str]
+    provider: str
+    kind: str
+    base_url: str | None
+    api_key_env: str | None
+    account: str
+    policy: str | None
+    store: str
+    deadline: float
+    grace: float
+    min_interval: float
+    on_refused: str
+    again: bool
+    output: str
+
+
+async def watch(options: WatchOptions) -> int:
+    """Watch until every id has ended; returns the exit code."""
+    key = _key(options.api_key_env)
+    base_url = options.base_url or BASE_URL
+    guard = Guard(Policy.load(options.policy or options.provider), options.account)
+    host = urlsplit(base_url).hostname or ""
+    async with aiohttp.ClientSession(middlewares=[guard.aiohttp(hosts=[host])]) as session:
+        try:
+            source = MemoriesVideos(session, guard=guard, api_key=key, base_url=base_url)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        poller = Poller(
+            source,
+            store=options.store,
+            on_refused=options.on_refused,
+            grace=options.grace,
+            min_interval=options.min_interval,
+            max_interval=max(30.0, options.min_interval),
+        )
+        return await _watch_with(poller, options)
+
+
+async def _watch_with(poller: Poller, options: WatchOptions) -> int:
+    ended: list[Event] = []
+    stopped: BaseException | None = None
+    try:
+        async with poller:
+            ids = list(dict.fromkeys(options.ids))
+            handles = await poller.watch_many(ids, deadline=options.deadline, again=options.again)
+            if options.output == "text":
+                click.echo(f"watching {len(handles)} {options.kind} in {options.store}", err=True)
+            async with anyio.create_task_group() as tasks:
+                for handle in handles:
+                    tasks.start_soon(partial(_print_result, handle, ended, options.output))
+    except* PollerStopped as group:
+        stopped = group
+    if stopped is not None:
+        return _stopped(stopped)
+    return OK if all(isinstance(event, JobSucceeded) for event in ended) else SOME_FAILED
+
+
+async def _print_result(handle: JobHandle, ended: list[Event], output: str) -> None:
+    event = await handle.result()
+    ended.append(event)
+    print_event(event, output)
+
+
+def _stopped(error: BaseException) -> int:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    cause = error.__cause__
+    if isinstance(cause, StoreError):
+        raise cause
+    click.echo(f"pollers: the API refused us: {cause or error}", err=True)
+    return REFUSED if isinstance(cause, ResilienceError) else SOME_FAILED
+
+
+def _key(name: str | None) -> str:
+    names = [name] if name else list(KEY_NAMES)
+    for one in names:
+        if key := os.environ.get(one, "").strip():
+            return key
+    msg = f"no API key: set ${' or $'.join(names)}" + ("" if name else ", or name another with --api-key-env")
+    raise click.UsageError(msg)

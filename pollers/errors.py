@@ -1,0 +1,26 @@
+"""The errors of the poller, grouped by whose move it is.
+
+    Exception
+    ├── PollerStopped      nobody's or yours: the poller ended while somebody was waiting
+    └── StoreError         the file's
+        ├── BadStore       not ours, of another version, corrupt, or the disk is full
+        ├── StoreBusy      another process writes to it
+        └── Fenced         another process took over
+    ValueError
+    └── BadCursor          yours: not a cursor of this store
+
+A failed *job* is not an error: it is an event, ``JobFailed``.
+"""
+
+from pollers._core.events import BadCursor
+from pollers.store.base import BadStore, Fenced, StoreBusy, StoreError
+
+__all__ = ("BadCursor", "BadStore", "Fenced", "PollerStopped", "StoreBusy", "StoreError")
+
+
+class PollerStopped(Exception):  # noqa: N818  # a fixed public name
+    """The poller ended while somebody was waiting for it.
+
+    ``__cause__`` is what ended it: a ``ResilienceError`` if the API refused us and
+    ``on_refused="stop"``, a ``StoreError``, or nothing if its block was left.
+    """

@@ -1,0 +1,595 @@
+"""The poller: look -> step -> save -> deliver -> sleep, for every source, in one background task.
+
+One loop per source, never a task per job.  A loop sleeps until the next job is due, makes one look
+(one request for as many jobs as the API allows), turns what it saw into transitions, commits these
+with their events in one transaction, and only then tells anybody.  Events are delivered from the
+store, so whatever happens in between, a restart goes on where the last commit was.
+"""
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import msgspec
+
+from pollers._core import schedule
+from pollers._core.events import Event, Terminal, event_of, seq_of
+from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, State, Transition
+from pollers._core.step import cancel
+from pollers._log import log
+from pollers._watch import INFINITE, Pace, Watch
+from pollers.errors import PollerStopped, StoreError
+from pollers.sinks.callback import Callback, CallbackSink
+from pollers.sources.base import Source
+from pollers.store import Store, open_store
+from resilience import FatalError, QuotaError, ResilienceError
+
+SLACK = 0.05
+"""Seconds: jobs that are registered together share their first look."""
+
+LOOK_TIMEOUT = 30.0
+LOOK_MAX_WAIT = 5.0
+"""Seconds a look waits for a quota before the loop takes over again: deadlines must be watched."""
+
+
+class JobHandle:
+    """A job as its watcher holds it."""
+
+    __slots__ = ("_poller", "_rid", "key")
+
+    def __init__(self, poller: "Poller", job: Job) -> None:
+        self._poller = poller
+        self._rid = job.rid
+        self.key = job.key
+
+    @property
+    def id(self) -> str:
+        """The provider's id of the job."""
+        return self.key.remote_id
+
+    async def row(self) -> Job:
+        """The row as it is now."""
+        return await self._poller.row(self._rid, self.key)
+
+    async def result(self) -> Terminal:
+        """Wait for the end: ``JobSucceeded | JobFailed | JobExpired | JobCancelled``.
+
+        Cancelling the wait does not touch the job.
+
+        Raises:
+            PollerStopped: the poller ended first.
+        """
+        return await self._poller.result_of(self._rid)
+
+    async def unwatch(self) -> None:
+        """Stop watching (``JobCancelled``).  The remote work goes on; an ended job stays as it is."""
+        await self._poller.unwatch(self._rid)
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.key.source} {self.id}>"
+
+
+class Poller:
+    """Watches jobs until they end, and remembers them.
+
+    Args:
+        sources: where the state of jobs is asked for.
+        store: ``":memory:"``, the path of a SQLite file, or a ``Store``.
+        sinks: functions (sync or async) or ``CallbackSink``s that get every event.
+        on_refused: what to do when the API refuses *us* (a refused key, an exhausted quota):
+            ``"stall"`` keeps the jobs, tells it once and goes on by itself when it is mended;
+            ``"stop"`` ends the poller.
+        min_interval, max_interval: seconds between looks at one job.
+        grace: seconds that a job may be missing from answers before it expires.
+        final_grace: seconds after its deadline that a job waits for a last look.
+        probe_every: seconds between probes while refused, if the API gives no better hint.
+        wall: seconds since the epoch.
+        chance: random numbers in ``[0, 1)``.
+
+    Use it as a context manager (a background task; leaving stops it cleanly), or call :meth:`run` in
+    a task group of your own.
+    """
+
+    def __init__(
+        self,
+        *sources: Source,
+        store: str | Store = ":memory:",
+        sinks: Sequence[Callback | CallbackSink] = (),
+        on_refused: str = "stall",
+        min_interval: float = 1.0,
+        max_interval: float = 30.0,
+        grace: float = 60.0,
+        final_grace: float = 30.0,
+        probe_every: float = 60.0,
+        wall: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        if not sources:
+            raise ValueError("a poller needs at least one source")
+        if on_refused not in ("stall", "stop"):
+            raise ValueError(f"on_refused={on_refused!r}: 'stall' or 'stop'")
+        if not 0 < min_interval <= max_interval:
+            raise ValueError(f"min_interval={min_interval!r}: above 0 and at most max_interval")
+        self.store = open_store(store)
+        self.wall = wall
+        self.chance = chance
+        self.stops_when_refused = on_refused == "stop"
+        self.probe_every = probe_every
+        self.pace = Pace(
+            min_interval=min_interval, max_interval=max_interval, grace=grace,
+            final_grace=final_grace,
+        )  # fmt: skip
+        self._loops = [_Loop(self, source) for source in sources]
+        self._sinks = [s if isinstance(s, CallbackSink) else CallbackSink(s) for s in sinks]
+        self._waiting: dict[int, anyio.Event] = {}
+        self._head = 0
+        self._news = anyio.Event()
+        self._ready = anyio.Event()
+        self._stopped: PollerStopped | None = None
+        self._scope = anyio.CancelScope()
+        self._exit = AsyncExitStack()
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        tasks = await self._exit.enter_async_context(anyio.create_task_group())
+        try:
+            await self._open()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        tasks.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop(None)
+        try:
+            # without the block's own exception: a task group would wrap it into an exception group
+            await self._exit.__aexit__(None, None, None)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.store.aclose()
+
+    async def run(self) -> None:
+        """The same loop for those who own the task group; runs until cancelled.
+
+        Raises:
+            PollerStopped: the API refuses us and ``on_refused="stop"``, or the store failed.
+        """
+        try:
+            await self._open()
+            await self._run()
+        finally:
+            self._stop(None)
+            with anyio.CancelScope(shield=True):
+                await self.store.aclose()
+        if self._stopped is not None and self._stopped.__cause__ is not None:
+            raise self._stopped
+
+    async def _open(self) -> None:
+        if self._ready.is_set():
+            raise RuntimeError("a poller runs once: make another one")
+        await self.store.open()
+        for loop in self._loops:
+            await loop.open()
+        self._head = await self.store.head()
+        self._ready.set()
+
+    async def _run(self) -> None:
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                for loop in self._loops:
+                    tasks.start_soon(self._guarded, loop.run)
+                for sink in self._sinks:
+                    tasks.start_soon(self._guarded, self._relay, sink)
+
+    async def _guarded(self, task: Callable[..., Any], *args: Any) -> None:
+        """A task that can't go on ends the poller, and everybody who waits for it learns why."""
+        try:
+            await task(*args)
+        except (StoreError, ResilienceError) as error:
+            self._stop(error)
+
+    def _stop(self, error: Exception | None) -> None:
+        if self._stopped is None:
+            said = f"the poller stopped: {error}" if error else "the poller's block was left"
+            self._stopped = PollerStopped(said)
+            self._stopped.__cause__ = error
+            if error is not None:
+                log.error("pollers.stopped", error=type(error).__name__, code=getattr(error, "code", None))
+        for event in self._waiting.values():
+            event.set()
+        self._tell()
+        self._scope.cancel()
+
+    @property
+    def stopped(self) -> PollerStopped | None:
+        """Why it ended; None while it runs."""
+        return self._stopped
+
+    # -- watching -----------------------------------------------------------------------------
+
+    async def watch(
+        self,
+        job_id: str,
+        *,
+        deadline: float | timedelta | None = 1800.0,
+        data: Any = None,
+        again: bool = False,
+        submitted_at: float | None = None,
+        kind: str | None = None,
+        account: str | None = None,
+    ) -> JobHandle:
+        """Watch a job; returns when that is stored.
+
+        A job that is known is returned as it is (its deadline counts from its first watch); one that
+        has ended gives its stored result, unless ``again`` starts a new row.
+
+        Args:
+            job_id: the provider's id.
+            deadline: seconds from now after which the job expires; None for never.
+            data: any JSON value of yours; it comes back in every event.
+            again: watch once more what has ended.
+            submitted_at: when the work was handed in (seconds since the epoch), if you know.
+            kind, account: which source, if there are several.
+
+        Raises:
+            ValueError: no such source, or ``data`` is not JSON.
+            PollerStopped: the poller ended.
+        """
+        handles = await self.watch_many(
+            [(job_id, data)], deadline=deadline, again=again, submitted_at=submitted_at, kind=kind,
+            account=account,
+        )  # fmt: skip
+        return handles[0]
+
+    async def watch_many(
+        self,
+        items: Iterable[str | tuple[str, Any]],
+        *,
+        deadline: float | timedelta | None = 1800.0,
+        again: bool = False,
+        submitted_at: float | None = None,
+        kind: str | None = None,
+        account: str | None = None,
+    ) -> list[JobHandle]:
+        """Watch many jobs in one transaction: ids, or pairs of id and data.  See :meth:`watch`."""
+        await self._ready.wait()
+        self._check_running()
+        loop = self._loop_for(kind, account)
+        now = self.wall()
+        until = None if deadline is None else now + _seconds(deadline)
+        new = [
+            NewJob(
+                key=loop.key(*_named(job_id)), created_at=now, deadline=until,
+                submitted_at=submitted_at, data=_json_value(data),
+            )
+            for job_id, data in (item if isinstance(item, tuple) else (item, None) for item in items)
+        ]  # fmt: skip
+        return [JobHandle(self, job) for job in await loop.register(new, again=again)]
+
+    async def job(self, job_id: str, *, kind: str | None = None, account: str | None = None) -> JobHandle | None:
+        """The newest job with this id, or None."""
+        found = await self.store.find(self._loop_for(kind, account).key(job_id))
+        return JobHandle(self, found) if found else None
+
+    async def jobs(self, *, state: State | str | None = None) -> list[Job]:
+        """The rows of all jobs, or of those in one state."""
+        return await self.store.jobs(state=None if state is None else State(state))
+
+    async def row(self, rid: int, key: JobKey) -> Job:
+        """The row of a job that this poller watches, or the stored one."""
+        for loop in self._loops:
+            if rid in loop.watch.jobs:
+                return loop.watch.jobs[rid].job
+        found = await self.store.find(key)
+        assert found is not None  # noqa: S101  # a handle's job was registered
+        return found
+
+    async def unwatch(self, rid: int) -> None:
+        """Stop watching one job."""
+        self._check_running()
+        for loop in self._loops:
+            if rid in loop.watch.jobs:
+                await loop.cancel(rid)
+
+    async def result_of(self, rid: int) -> Terminal:
+        """The terminal event of a job, when it comes."""
+        while any(rid in loop.watch.jobs for loop in self._loops):
+            self._check_running()
+            await self._waiting.setdefault(rid, anyio.Event()).wait()
+        row = await self.store.last_event(rid)
+        assert row is not None  # noqa: S101  # it was registered with its first event
+        return event_of(row, self.store.uuid)  # type: ignore[return-value]  # it has ended
+
+    # -- events -------------------------------------------------------------------------------
+
+    def events(self, *, after: str | None = None) -> AsyncIterator[Event]:
+        """Every event in order, and then those to come.
+
+        Args:
+            after: None from now on; ``""`` from the start; or the cursor of an event.
+
+        Raises:
+            BadCursor: not a cursor of this store.
+            PollerStopped: at the end, when the poller has stopped and all was given.
+        """
+        return self._stream(after, self._head)
+
+    async def _stream(self, after: str | None, head: int) -> AsyncIterator[Event]:
+        await self._ready.wait()
+        seq = seq_of(after, self.store.uuid) if after is not None else head
+        while True:
+            news = self._news
+            rows = await self.store.events(seq)
+            for row in rows:
+                seq = row.seq
+                yield event_of(row, self.store.uuid)
+            if not rows:
+                self._check_running()
+                await news.wait()
+
+    async def _relay(self, sink: CallbackSink) -> None:
+        """Deliver every event to one sink, from its cursor on; a failing sink is asked again."""
+        seq = await self.store.acked(sink.name)
+        if seq is None:
+            seq = self._head  # a new sink starts now: the past was never promised to it
+            await self.store.ack(sink.name, seq)
+        failures = 0
+        while True:
+            news = self._news
+            rows = await self.store.events(seq, 100)
+            for row in rows:
+                while not await self._delivered(sink, event_of(row, self.store.uuid)):
+                    failures += 1
+                    await anyio.sleep(
+                        schedule.after_failure(failures, hint=None, longest=30.0, draw=self.chance())
+                    )
+                failures, seq = 0, row.seq
+                await self.store.ack(sink.name, seq)
+            if not rows:
+                await news.wait()
+
+    async def _delivered(self, sink: CallbackSink, event: Event) -> bool:
+        try:
+            await sink.deliver(event)
+        except Exception as error:  # noqa: BLE001  # the edge to a user's code: it delays only itself
+            log.error("pollers.sink_failed", sink=sink.name, event_id=event.id, error=repr(error))
+            return False
+        return True
+
+    def committed(self, events: Iterable[Event]) -> None:
+        """Tell everybody who waits; called after the commit, never before."""
+        for event in events:
+            self._head = seq_of(event.cursor, self.store.uuid)
+        self._tell()
+
+    def registered(self, head: int) -> None:
+        """Jobs were stored, each with its first event."""
+        self._head = max(self._head, head)
+        self._tell()
+
+    def ended(self, rid: int) -> None:
+        """A job has ended: wake those who wait for it."""
+        waiter = self._waiting.pop(rid, None)
+        if waiter is not None:
+            waiter.set()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
+
+    def _check_running(self) -> None:
+        if self._stopped is not None:
+            raise PollerStopped(str(self._stopped)) from self._stopped.__cause__
+
+    def _loop_for(self, kind: str | None, account: str | None) -> "_Loop":
+        fitting = [
+            loop
+            for loop in self._loops
+            if (kind is None or loop.source.kind == kind)
+            and (account is None or loop.shard.account == account)
+        ]
+        if len(fitting) != 1:
+            known = ", ".join(f"{o.source.kind} of {o.shard.account}" for o in self._loops)
+            raise ValueError(f"kind={kind!r}, account={account!r} fit {len(fitting)} sources of: {known}")
+        return fitting[0]
+
+
+class _Loop:
+    """The loop of one source."""
+
+    def __init__(self, poller: Poller, source: Source) -> None:
+        self.poller = poller
+        self.source = source
+        self.shard = Shard(source.provider, source.deployment, source.guard.account)
+        self.watch = Watch(poller.pace, source.batch, poller.chance)
+        self._looks = source.guard.options(
+            max_attempts=1, max_wait=LOOK_MAX_WAIT, attempt_timeout=LOOK_TIMEOUT, idempotent=True
+        )
+        self._epoch = 0
+        self._nudge = anyio.Event()
+        self._hold_until = 0.0
+        self._failures = 0
+        self._stalled_at: float | None = None
+        self._told: set[str] = set()
+
+    def key(self, job_id: str) -> JobKey:
+        """The key of a job of this source."""
+        return JobKey(
+            self.shard.provider, self.shard.deployment, self.shard.account, self.source.kind, job_id
+        )
+
+    async def open(self) -> None:
+        """Become the owner, and take up what an earlier run left."""
+        self._epoch = await self.poller.store.acquire(self.shard)
+        active = [
+            job
+            for job in await self.poller.store.load_active(self.shard)
+            if job.key.kind == self.source.kind
+        ]
+        self._add(active)
+
+    async def register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
+        """Store jobs and begin to watch those that have not ended."""
+        jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
+        self._add([job for job in jobs if not job.state.ended])
+        self.poller.registered(await self.poller.store.head())
+        return jobs
+
+    def _add(self, jobs: Iterable[Job]) -> None:
+        now, wall = anyio.current_time(), self.poller.wall()
+        for job in jobs:
+            self.watch.add(job, now=now, wall=wall, first_look=now + SLACK)
+        self._nudge.set()
+
+    async def cancel(self, rid: int) -> None:
+        """Stop watching one job."""
+        one = self.watch.jobs.get(rid)
+        if one is not None:
+            await self._commit([cancel(one.job, at=self.poller.wall(), looks=one.looks)])
+
+    async def run(self) -> None:
+        """Look -> step -> save -> deliver -> sleep."""
+        while True:
+            await self._sleep()
+            now, wall = anyio.current_time(), self.poller.wall()
+            await self._commit(self.watch.overdue(now=now, wall=wall))
+            if self.watch.next_look() <= now and self._hold_until <= now:
+                await self._look()
+
+    async def _sleep(self) -> None:
+        while True:
+            self._nudge = anyio.Event()
+            wake = min(max(self.watch.next_look(), self._hold_until), self.watch.next_overdue())
+            left = wake - anyio.current_time()
+            if left <= 0:
+                return
+            with anyio.move_on_after(left if left < INFINITE else None):
+                await self._nudge.wait()
+
+    async def _look(self) -> None:
+        started = anyio.current_time()
+        try:
+            sightings = await self.source.look(self._looks, self.watch.pick)
+        except ResilienceError as error:
+            await self._look_failed(error)
+            return
+        now = anyio.current_time()
+        self._hold_until = max(started + self.source.spacing, now)
+        self._failures = 0
+        for word in self.watch.unknown_words(sightings.values()):
+            self._tell_once(word)
+        transitions = self.watch.saw(sightings, now=now, wall=self.poller.wall())
+        await self._commit(transitions, self._resumed())
+
+    async def _look_failed(self, error: ResilienceError) -> None:
+        now = anyio.current_time()
+        refused = _is_refusal(error)
+        if isinstance(error, FatalError) and not refused and self.watch.split():
+            self._hold_until = now + self.source.spacing
+            return  # something in the batch is wrong: find out what, it must not hold up the rest
+        self._failures += 1
+        pause = schedule.after_failure(
+            self._failures, hint=error.retry_after, longest=self.poller.pace.max_interval,
+            draw=self.poller.chance(),
+        )  # fmt: skip
+        if isinstance(error, FatalError) and not refused:
+            self.watch.failed(now=now, retry_at=now + self.poller.pace.max_interval)
+            self._hold_until = now + self.source.spacing  # one odd job must not hold up the others
+        else:
+            self.watch.failed(now=now, retry_at=now)
+            self._hold_until = now + pause
+        log.warning(
+            "pollers.look_failed", kind=self.source.kind, account=self.shard.account,
+            code=error.code, reason=error.reason, retry_in=round(self._hold_until - now, 3),
+        )  # fmt: skip
+        if refused:
+            await self._refused(error, now)
+
+    async def _refused(self, error: ResilienceError, now: float) -> None:
+        if self.poller.stops_when_refused:
+            raise error
+        self._hold_until = now + (error.retry_after or self.poller.probe_every)
+        if self._stalled_at is None:
+            self._stalled_at = now
+            resume = error.resume_at.isoformat() if error.resume_at else None
+            told = {
+                "code": error.code, "message": error.message, "title": error.title,
+                "remedy": error.remedy, "resume_at": resume,
+            }  # fmt: skip
+            await self._commit([], [Notice(type="stalled", at=self.poller.wall(), data=told)])
+
+    def _resumed(self) -> list[Notice]:
+        if self._stalled_at is None:
+            return []
+        stalled_for = round(anyio.current_time() - self._stalled_at, 6)
+        self._stalled_at = None
+        data = {"stalled_for": stalled_for}
+        return [Notice(type="resumed", at=self.poller.wall(), data=data)]
+
+    async def _commit(
+        self, transitions: Sequence[Transition], notices: Sequence[Notice] = ()
+    ) -> None:
+        """Save, then change what we hold, then tell: in this order, or a crash could lose it."""
+        current = [one for one in transitions if self._is_current(one)]
+        if not current and not notices:
+            return
+        store = self.poller.store
+        rows = await store.commit(self.shard, self._epoch, current, notices)
+        events = [event_of(row, store.uuid) for row in rows]
+        for one in current:
+            self._apply(one.after)
+        self.poller.committed(events)
+
+    def _is_current(self, one: Transition) -> bool:
+        """A job may have been unwatched while the look at it was under way."""
+        watched = self.watch.jobs.get(one.after.rid)
+        return watched is not None and watched.job.version == one.after.version - 1
+
+    def _apply(self, job: Job) -> None:
+        if job.state.ended:
+            self.watch.remove(job.rid)
+            self.poller.ended(job.rid)
+        else:
+            self.watch.jobs[job.rid].job = job
+
+    def _tell_once(self, word: str) -> None:
+        if word not in self._told:
+            self._told.add(word)
+            log.warning("pollers.unknown_status", kind=self.source.kind, status=word)
+
+
+def _is_refusal(error: ResilienceError) -> bool:
+    """The API refuses *us*: the key, the account or its balance, not this one request."""
+    if isinstance(error, QuotaError):
+        return error.reason == "exhausted"
+    return isinstance(error, FatalError) and error.rule is not None and error.rule.scope != "request"
+
+
+def _named(job_id: str) -> tuple[str]:
+    if not isinstance(job_id, str) or not job_id:
+        raise ValueError(f"{job_id!r} is not a job's id: expected a text that is not empty")
+    return (job_id,)
+
+
+def _json_value(data: Any) -> Any:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(data))
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise ValueError(f"data={data!r} is not a JSON value: {error}") from None
+
+
+def _seconds(span: float | timedelta) -> float:
+    return span.total_seconds() if isinstance(span, timedelta) else float(span)
+

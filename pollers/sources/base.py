@@ -1,0 +1,96 @@
+"""What a poller needs of a source, and the table of status words that every source has."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pollers._core.model import Phase, Sighting
+from resilience import Guard
+
+Pick = Callable[[int], list[str]]
+"""Gives the ids of at most so many jobs that are due; call it when the request may really go."""
+
+
+class Source(Protocol):
+    """One kind of job of one account.
+
+    ``look`` makes one look: it calls ``pick`` inside the guarded call, after admission, so that the
+    batch is never stale; asks the provider; and returns what it learned.  An id that was picked and
+    is not in the result is missing from the provider's answer.  It raises what the guard raises, and
+    never makes a job's failure out of a request's.
+    """
+
+    provider: str
+    deployment: str
+    kind: str
+    batch: int
+    """Jobs that one request can ask for."""
+    spacing: float
+    """Least seconds between requests, from the documented limit."""
+    guard: Guard
+
+    async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
+        """Look at the jobs that ``pick`` gives.  ``guard`` is a view of the source's own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusWords:
+    """What a provider's status texts mean (case does not matter).
+
+    A text that is in no list means "not finished": hanging on is safe, giving up is not.  It is
+    reported once.
+
+    Raises:
+        ValueError: a word is in two lists.
+    """
+
+    pending: Iterable[str] = ()
+    succeeded: Iterable[str] = ()
+    failed: Iterable[str] = ()
+    _phases: dict[str, Phase] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        phases: dict[str, Phase] = {}
+        lists = (Phase.PENDING, self.pending), (Phase.SUCCEEDED, self.succeeded), (Phase.FAILED, self.failed)
+        for phase, words in lists:
+            if isinstance(words, str):
+                raise TypeError(f"{phase}={words!r}: give a list of words, not one text")
+            for word in words:
+                known = phases.setdefault(normal(word), phase)
+                if known is not phase:
+                    raise ValueError(f"the status word {word!r} is both {known} and {phase}")
+        object.__setattr__(self, "_phases", phases)
+
+    def sighting(
+        self,
+        remote_id: str,
+        status: Any,
+        *,
+        cause: Any = None,
+        features: Mapping[str, Any] | None = None,
+    ) -> Sighting:
+        """What this status text says about a job."""
+        text = None if status is None else str(status)
+        phase = self._phases.get(normal(text or ""))
+        return Sighting(
+            remote_id=remote_id,
+            phase=phase or Phase.PENDING,
+            status=text,
+            cause=clean_cause(cause),
+            known=phase is not None or text is None,
+            features=features or {},
+        )
+
+
+def normal(word: str) -> str:
+    """Case and surrounding space do not matter."""
+    return str(word).strip().casefold()
+
+
+def clean_cause(cause: Any) -> str | None:
+    """A provider's reason as text; ``"null"``, ``""`` and the like are none."""
+    if cause is None:
+        return None
+    text = str(cause).strip()
+    return None if text.casefold() in ("", "null", "none", "undefined") else text

@@ -1,0 +1,90 @@
+"""Anybody's own API: a function that tells the status of a job, and a table of status words."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from pollers._core.model import Sighting
+from pollers.sources.base import Pick, StatusWords
+from resilience import Guard
+
+Ask = Callable[[str], Awaitable[Any]] | Callable[[list[str]], Awaitable[Any]]
+
+
+class CallableSource:
+    """Jobs whose state an async function tells.
+
+    Args:
+        ask: takes one id and returns its status; or with ``batch`` above 1, takes a list of ids and
+            returns a mapping from id to status.  A status is a text, or a mapping or object that has
+            it under ``status``.  None is "not there (yet)".
+        pending, succeeded, failed: the words that a status can be, in any case; others mean "not
+            finished" and are reported once.
+        status, cause: names of the field or attribute with the status and the reason of a failure.
+        batch: ids that one call can take.
+        spacing: least seconds between calls.
+        guard: the account's guard; by default one with the ``http`` catalog.
+        provider, deployment, kind: what the jobs are called in keys and events.
+
+    Raises:
+        ValueError: a word is in two lists.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        *,
+        succeeded: Iterable[str],
+        failed: Iterable[str],
+        pending: Iterable[str] = (),
+        status: str = "status",
+        cause: str = "cause",
+        batch: int = 1,
+        spacing: float = 0.0,
+        guard: Guard | None = None,
+        provider: str = "custom",
+        deployment: str = "local",
+        kind: str = "jobs",
+    ) -> None:
+        if batch < 1:
+            raise ValueError(f"batch={batch!r}: at least 1 id per call")
+        self.provider = provider
+        self.deployment = deployment
+        self.kind = kind
+        self.batch = batch
+        self.spacing = spacing
+        self.guard = guard or Guard("http")
+        self.words = StatusWords(pending=pending, succeeded=succeeded, failed=failed)
+        self._ask: Callable[[Any], Awaitable[Any]] = ask
+        self._status = status
+        self._cause = cause
+
+    async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
+        """One call of the function."""
+        asked: list[str] = []
+
+        async def look() -> Any:
+            asked[:] = pick(self.batch)
+            if not asked:
+                return None
+            return await self._ask(asked[0] if self.batch == 1 else list(asked))
+
+        answer = await guard.options(endpoint=f"{self.kind}", idempotent=True).call(look)
+        if self.batch == 1:
+            answers: Mapping[str, Any] = {asked[0]: answer} if asked else {}
+        else:
+            answers = answer if isinstance(answer, Mapping) else {}
+        seen = {remote_id: answers[remote_id] for remote_id in asked if answers.get(remote_id) is not None}
+        return {remote_id: self._sighting(remote_id, one) for remote_id, one in seen.items()}
+
+    def _sighting(self, remote_id: str, answer: Any) -> Sighting:
+        if isinstance(answer, (str, int)):
+            return self.words.sighting(remote_id, answer)
+        return self.words.sighting(
+            remote_id, _field(answer, self._status), cause=_field(answer, self._cause)
+        )
+
+
+def _field(answer: Any, name: str) -> Any:
+    if isinstance(answer, Mapping):
+        return answer.get(name)
+    return getattr(answer, name, None)

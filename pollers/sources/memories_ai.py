@@ -1,0 +1,213 @@
+"""Videos of Memories.ai: is it parsed yet?
+
+One ``POST list_videos`` with ``video_nos`` answers for 200 videos at once.  Older deployments ignore
+``video_nos`` and send a page of everything: that is noticed by a video nobody asked for, and from
+then on the source pages through the list, or asks ``get_metadata`` one by one where that takes fewer
+requests.  An unknown video is ``data: null`` or simply absent, never an error.
+
+Wire facts: https://api-tools.memories.ai/visual-search/list-videos (``PARSE`` means *parsed*; fields
+come as ``video_no`` or ``videoNo``, numbers as numbers or text, and a missing cause as ``"null"``).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from pollers._core.model import Sighting
+from pollers.sources.base import Pick, StatusWords
+from resilience import FatalError, Guard
+
+BASE_URL = "https://api.memories.ai/serve/api/v1"
+BATCH = 200
+SPACING = 0.2
+"""Seconds: list_videos is limited to 5 requests a second per account."""
+
+WORDS = StatusWords(
+    pending=("UNPARSE", "PENDING", "PROCESSING", "UPLOADING"),
+    succeeded=("PARSE", "DONE"),
+    failed=("PARSE_ERROR", "FAILED", "FAIL", "ERROR"),
+)
+_FEATURES = ("duration", "size", "fps", "width", "height")
+
+
+class MemoriesVideos:
+    """The parsing of videos of one account.
+
+    Args:
+        session: an aiohttp session; its headers carry the key unless ``api_key`` does.
+        guard: the account's guard.  By default the one in the session's middlewares, else one made
+            from the catalog.
+        api_key: sent as ``Authorization`` as it is (no ``Bearer``).
+        base_url: the API root.
+        unique_id: the namespace of the videos, where the deployment has one.
+        folder_id: the folder of the videos, where the deployment has folders.
+    """
+
+    provider = "memories_ai"
+    kind = "videos"
+    batch = BATCH
+    spacing = SPACING
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        guard: Guard | None = None,
+        api_key: str | None = None,
+        base_url: str = BASE_URL,
+        unique_id: str | None = None,
+        folder_id: int | str | None = None,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(f"base_url={base_url!r}: expected an http(s) URL such as {BASE_URL}")
+        self.session = session
+        self.guard = guard or guard_of(session) or Guard("memories_ai")
+        self.deployment = parts.netloc
+        self._base_url = base_url.rstrip("/")
+        self._headers = {"Authorization": api_key} if api_key else {}
+        names = {"unique_id": unique_id, "folder_id": folder_id}
+        self._where = {key: value for key, value in names.items() if value is not None}
+        self._pages_of_everything: int | None = None
+        """None while ``video_nos`` is honoured, else how many pages the whole list has."""
+
+    async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
+        """One look at up to 200 videos."""
+        asked: list[str] = []
+        if self._pages_of_everything is None:
+            found = await self._by_numbers(guard, pick, asked)
+            if self._pages_of_everything is None:
+                return found
+        else:
+            asked = pick(self.batch)
+            found = {}
+        return await self._otherwise(guard, asked, found)
+
+    async def _by_numbers(self, guard: Guard, pick: Pick, asked: list[str]) -> dict[str, Sighting]:
+        async def list_videos() -> Any:
+            asked[:] = pick(self.batch)
+            if not asked:
+                return None
+            body = {"page": 1, "size": self.batch, "video_nos": asked, **self._where}
+            return await self._post("list_videos", body)
+
+        try:
+            data = _data(await guard.options(endpoint="list").call(list_videos))
+        except FatalError as error:
+            if len(asked) == 1 and _is_unknown_video(error):
+                return {}
+            raise
+        found = dict(self._sightings(data))
+        if set(found) - set(asked):
+            self._pages_of_everything = _pages(data)
+        return {number: seen for number, seen in found.items() if number in asked}
+
+    async def _otherwise(
+        self, guard: Guard, asked: list[str], found: dict[str, Sighting]
+    ) -> dict[str, Sighting]:
+        """Where ``video_nos`` is ignored: whichever way needs fewer requests."""
+        left = [number for number in asked if number not in found]
+        if len(left) <= (self._pages_of_everything or 0):
+            for number in left:
+                found.update(await self._metadata(guard, number))
+            return found
+        page = 1
+        while left and page <= (self._pages_of_everything or 1):
+            data = await self._page(guard, page)
+            self._pages_of_everything = _pages(data)
+            found.update(self._sightings(data))
+            left = [number for number in left if number not in found]
+            page += 1
+        return {number: found[number] for number in asked if number in found}
+
+    async def _page(self, guard: Guard, page: int) -> Mapping[str, Any]:
+        async def list_videos() -> Any:
+            return await self._post("list_videos", {"page": page, "size": BATCH, **self._where})
+
+        return _data(await guard.options(endpoint="list").call(list_videos))
+
+    async def _metadata(self, guard: Guard, number: str) -> dict[str, Sighting]:
+        async def get_metadata() -> Any:
+            url = f"{self._base_url}/get_metadata"
+            query = {"video_no": number, **{k: str(v) for k, v in self._where.items()}}
+            async with self.session.get(url, params=query, headers=self._headers) as response:
+                return await _json(response)
+
+        try:
+            data = _data(await guard.options(endpoint="list").call(get_metadata))
+        except FatalError as error:
+            if _is_unknown_video(error):
+                return {}
+            raise
+        return dict(self._sightings({"videos": [data]})) if data else {}
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        url = f"{self._base_url}/{path}"
+        async with self.session.post(url, json=body, headers=self._headers) as response:
+            return await _json(response)
+
+    def _sightings(self, data: Mapping[str, Any]) -> Iterator[tuple[str, Sighting]]:
+        for video in _videos(data):
+            number = _either(video, "video_no", "videoNo")
+            if number is None:
+                continue
+            status = _either(video, "status", "videoStatus", "video_status")
+            if status is None:
+                continue
+            features = {name: n for name in _FEATURES if (n := _number(video.get(name))) is not None}
+            yield str(number), WORDS.sighting(
+                str(number), status, cause=video.get("cause"), features=features
+            )
+
+
+def guard_of(session: aiohttp.ClientSession) -> Guard | None:
+    """The guard in a session's middlewares, if there is one."""
+    for middleware in getattr(session, "_middlewares", None) or ():
+        guard = getattr(middleware, "guard", None)
+        if isinstance(guard, Guard):
+            return guard
+    return None
+
+
+async def _json(response: aiohttp.ClientResponse) -> Any:
+    """The decoded body for the guard to judge; a status of 400 or more without JSON raises."""
+    if "json" not in response.content_type:
+        response.raise_for_status()
+    return await response.json(content_type=None)
+
+
+def _is_unknown_video(error: FatalError) -> bool:
+    """Right after an upload, some deployments call a video that is not visible yet an error."""
+    return error.code == "0001" and "not found" in error.message.casefold()
+
+
+def _data(body: Any) -> Mapping[str, Any]:
+    data = body.get("data") if isinstance(body, Mapping) else None
+    return data if isinstance(data, Mapping) else {}
+
+
+def _videos(data: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    videos = data.get("videos")
+    return [one for one in videos if isinstance(one, Mapping)] if isinstance(videos, list) else []
+
+
+def _pages(data: Mapping[str, Any]) -> int:
+    total = _number(data.get("total_count", data.get("totalCount"))) or 0
+    size = _number(data.get("page_size", data.get("pageSize"))) or BATCH
+    return max(1, -(-int(total) // max(1, int(size))))
+
+
+def _either(video: Mapping[str, Any], *names: str) -> Any:
+    return next((video[name] for name in names if video.get(name) is not None), None)
+
+
+def _number(value: Any) -> float | None:
+    """Numbers come as numbers or as text."""
+    try:
+        return None if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+

@@ -1,0 +1,133 @@
+"""The command line itself, with click.  Tables are drawn with rich where a person is looking."""
+
+import json
+import os
+import shutil
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from resilience._core.policy.model import Rule
+from resilience._core.policy.section import suggestion
+from resilience.cli import words
+from resilience.errors import PolicyError
+from resilience.policies import Policy
+
+PLAIN_WIDTH = 100
+COLUMNS = ("code", "verdict", "recovers", "scope", "wait", "tries", "title", "remedy")
+COLOURS = {"success": "green", "retryable": "yellow", "quota": "cyan", "fatal": "red"}
+
+
+def run() -> int:
+    """Run the command line; the exit code."""
+    try:
+        status = cli(standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        return _complain(error.format_message())
+    except PolicyError as error:
+        return _complain(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:  # `… | head`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+def _complain(message: str) -> int:
+    print(f"resilience: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _loaded(_context: click.Context, _parameter: click.Parameter, name: str) -> Policy:
+    return Policy.load(name)
+
+
+POLICY = click.argument("policy", metavar="POLICY", callback=_loaded)
+
+
+@click.group(no_args_is_help=False)
+def cli() -> None:
+    """Ask what a policy says about the codes of an API.
+
+    POLICY is a catalog (memories_ai, memos_cloud, http) or the path of a TOML file.
+    """
+
+
+@cli.command()
+@POLICY
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def codes(policy: Policy, output: str) -> None:
+    """List every code with what is done about it."""
+    if output == "json":
+        click.echo(json.dumps(words.listed(policy), indent=2, ensure_ascii=False))
+        return
+    rules = policy.codes
+    rows = [_cells(row, rules[row["code"]]) for row in words.listed(policy)]
+    if sys.stdout.isatty():
+        _draw(policy, rows)
+    else:
+        _print_aligned(rows)
+
+
+def _cells(row: dict[str, Any], rule: Rule) -> tuple[str, ...]:
+    alias = row["alias_of"]
+    tries = "" if row["max_attempts"] is None else str(row["max_attempts"])
+    return (
+        f"{row['code']} = {alias}" if alias else row["code"],
+        row["verdict"], row["recovers"] or "", row["scope"], words.short_wait(rule), tries,
+        row["title"], f"see {alias}" if alias else row["remedy"],
+    )  # fmt: skip
+
+
+def _print_aligned(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    for row in [COLUMNS, *rows]:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _draw(policy: Policy, rows: list[tuple[str, ...]]) -> None:
+    table = Table(title=policy.version, title_justify="left", header_style="bold", pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, no_wrap=column in ("code", "verdict", "wait"))
+    for row in rows:
+        verdict = Text(row[1], style=COLOURS[row[1]])
+        table.add_row(Text(row[0]), verdict, *(Text(cell) for cell in row[2:]))
+    Console().print(table)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})  # -1 is a code
+@POLICY
+@click.argument("code")
+@click.option("--message", default="", help="The provider's message; it decides for some codes.")
+@click.option("--status", type=click.IntRange(100, 599), default=200, show_default=True)
+@click.option("--endpoint", default="other", help="Name of the endpoint, as in the policy.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def explain(
+    *, policy: Policy, code: str, message: str, status: int, endpoint: str, output: str
+) -> None:
+    """Tell what a code means and what the guard does about it.
+
+    CODE may also be an HTTP status or the name of an exception.
+    """
+    if endpoint != "other" and endpoint not in policy.endpoints:
+        near = suggestion(endpoint, policy.endpoints)  # any name is allowed, but most are typos
+        note = f"resilience: note: {policy.name} has no endpoint {endpoint!r}{near}"
+        print(note, file=sys.stderr)
+    found = policy.explain(code, message=message, status=status, endpoint=endpoint)
+    if output == "json":
+        click.echo(json.dumps(words.explained(policy, found), indent=2, ensure_ascii=False))
+        return
+    verdict, about = words.headline(found)
+    click.echo(f"{click.style(verdict, fg=COLOURS[found.verdict.value], bold=True)}  {about}\n")
+    width = min(PLAIN_WIDTH, shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns)
+    for label, text in words.paragraphs(policy, found):
+        click.echo(words.filled(label, text, width=width, margin=14))
+        if not label:
+            click.echo()

@@ -1,0 +1,3 @@
+from driver_kit import run
+
+__all__ = ("run",)
