@@ -9,6 +9,8 @@ next wake and pumps; when it leaves, the lead passes on at once.  Cancellation p
 await untouched, and what the call held goes back to the machine.
 """
 
+import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -148,10 +150,32 @@ class Shared:
         self._leader: Ticket | None = None
         self._planned = INFINITE
         self._run: object | None = None
+        self.clock: Callable[[], float] = self._first_reading
         self._last = Now(0.0, 0.0)
         self._told: set[str] = set()
 
     # -- clocks and keys ----------------------------------------------------------------------
+
+    def began(self, clock: Callable[[], float], reading: float) -> float | None:
+        """A reading of the fast lane's ``clock``; None if that was another event loop's."""
+        first = clock == self._first_reading
+        return reading if clock == self._find_clock() or first else None
+
+    def _first_reading(self) -> float:
+        return self._find_clock()()
+
+    def _find_clock(self) -> Callable[[], float]:
+        """The running loop's clock in its cheapest form, kept for the fast lane."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            found: Callable[[], float] = anyio.current_time
+        else:
+            plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+            found = time.monotonic if plain else loop.time
+        if found != self.clock:
+            self.clock = found
+        return found
 
     def now(self) -> Now:
         """Both clocks; notices when the event loop is another one than before."""
@@ -205,6 +229,12 @@ class Shared:
             max_attempts=options.max_attempts,
         )
 
+    def tells(self, failed: bool) -> bool:
+        """Whether anybody listens: a record that nobody reads is not built."""
+        if self.observer is not observe.default:
+            return True
+        return observe.LOG.isEnabledFor(logging.INFO if failed else logging.DEBUG)
+
     def once(self, topic: str) -> bool:
         """True the first time that this topic comes up."""
         fresh = topic not in self._told
@@ -213,14 +243,20 @@ class Shared:
 
     # -- waiting ------------------------------------------------------------------------------
 
-    async def enter(self, ticket: Ticket) -> Permit | Refuse:
-        """Wait until the machine lets this call send an attempt, or refuses it."""
+    async def enter(self, ticket: Ticket, last: "Attempted | None" = None) -> Permit | Refuse:
+        """Wait until the machine lets this call send an attempt, or refuses it.
+
+        What the ``last`` attempt brought is discarded before any wait; a refusal on the spot leaves
+        it intact for the caller.
+        """
         match self.machine.ask(ticket, ticket.keys, self.now()):
             case Go(permit):
                 return permit
             case Refuse() as refusal:
                 return refusal
             case Park():
+                if last is not None:
+                    release_response(last)
                 await self._wait(ticket)
         if ticket.place is Place.REFUSED and ticket.refusal is not None:
             return ticket.refusal
@@ -322,10 +358,12 @@ class Call:
                 self.ticket.sent = 1
             while True:
                 if permit is None:
-                    entered = await self.shared.enter(self.ticket)
+                    entered = await self.shared.enter(self.ticket, first)
                     if isinstance(entered, Refuse):
                         return self._refused(entered, first)
                     permit = entered
+                    if first is not None:
+                        release_response(first)
                     first = await self._attempt(attempt, permit)
                     if first is None:
                         return self._overdue(permit)
@@ -333,8 +371,7 @@ class Call:
                 answer = self._answer(permit, first, replayable)
                 if not isinstance(answer, Again):
                     return self._over(first, answer)
-                release_response(first)  # before any wait: it may hold a connection
-                await self._pause(answer)
+                await self._pause(answer, first)
                 permit = None
         finally:
             self.shared.active -= 1
@@ -422,9 +459,10 @@ class Call:
                 self.endpoint,
             )
 
-    async def _pause(self, again: Again) -> None:
+    async def _pause(self, again: Again, last: Attempted) -> None:
         left = again.not_before - anyio.current_time()
         if left > 0:
+            release_response(last)  # before any wait: it may hold a connection
             await anyio.sleep(left)
 
     # -- the end ------------------------------------------------------------------------------
@@ -462,6 +500,8 @@ class Call:
 
     def _record_attempt(self, found: Classification | None, answer: Answer, now: Now) -> None:
         found = found or _SUCCESS
+        if not self.shared.tells(found.verdict is not Verdict.SUCCESS):
+            return
         again = answer if isinstance(answer, Again) else None
         left = self.ticket.deadline - now.loop
         reason = answer.reason.value if isinstance(answer, Raise) else None
@@ -479,11 +519,13 @@ class Call:
                 deadline_left=left if left < INFINITE else None,
                 certainty=found.certainty.value,
                 recovers=found.recovers.value if found.recovers else None,
-                hint_problems=found.problems,
+                hint_problems=tuple(p.partition(":")[0] for p in found.problems),
             )
         )
 
     def _record_call(self, finished: Finished) -> None:
+        if not self.shared.tells(finished.reason is not None):
+            return
         found = finished.because or (finished.last.found if finished.last else None)
         if found is None and finished.reason is None:
             found = _SUCCESS

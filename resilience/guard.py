@@ -27,6 +27,7 @@ from resilience._driver import (
     Finished,
     Options,
     Shared,
+    release_response,
     seconds,
 )
 from resilience.adapters.results import outcome_of_exception, outcome_of_result
@@ -83,7 +84,7 @@ class Guard:
         PolicyError: the policy can't be loaded.
     """
 
-    __slots__ = ("_code_key", "_code_texts", "_flags", "_is_plain_success", "_machine", "_options", "_plain", "_read", "_shared")
+    __slots__ = ("_is_plain_success", "_machine", "_options", "_plain", "_read", "_shared")
 
     def __init__(
         self,
@@ -98,8 +99,7 @@ class Guard:
         loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
         self._shared = Shared(loaded, account, wall=wall, chance=chance, observer=observe)
         self._read = read
-        self._is_plain_success = loaded.is_plain_success
-        self._code_key, self._code_texts, self._flags = loaded.plain
+        self._is_plain_success = loaded.plain.of_dict
         self._set(Options())
 
     def _set(self, options: Options) -> None:
@@ -162,7 +162,6 @@ class Guard:
         view._shared = self._shared
         view._read = self._read
         view._is_plain_success = self._is_plain_success
-        view._code_key, view._code_texts, view._flags = self.policy.plain
         view._set(self._options.changed(changes))
         return view
 
@@ -195,16 +194,14 @@ class Guard:
         if not self._plain or machine.restricted or CONTEXT.get() is not None:
             return await self._call(func, args, kwargs, None, 0)
         epoch = machine.epoch
+        clock = self._shared.clock
+        reading = clock()
         frame = Frame(self._shared, None)
         token = CONTEXT.set(frame)
         try:
             value = await func(*args, **kwargs)
-            if type(value) is dict:
-                code = value.get(self._code_key)
-                if type(code) is str and code in self._code_texts and self._flags.isdisjoint(value):
-                    return value  # type: ignore[return-value]  # it is a T, narrowed to a dict
-                if self._is_plain_success(value):
-                    return value  # type: ignore[return-value]
+            if type(value) is dict and self._is_plain_success(value):
+                return value  # type: ignore[return-value]  # it is a T, narrowed to a dict
             first = Attempted(value=value)
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
             _check_call(func, error)
@@ -215,7 +212,8 @@ class Guard:
         await self._judge(first, frame, self._endpoint(func, self._options))
         if first.found is None:
             return first.value  # type: ignore[no-any-return]
-        return await self._call(func, args, kwargs, first, epoch)
+        started = self._shared.began(clock, reading)
+        return await self._call(func, args, kwargs, first, epoch, started)
 
     def __call__(self, func: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         """Decorate an async function.
@@ -238,6 +236,7 @@ class Guard:
         kwargs: dict[str, Any],
         first: Attempted | None,
         epoch: int,
+        started: float | None = None,
     ) -> Any:
         options = self._options.changed(settings_of(self._shared))
         endpoint = self._endpoint(func, options)
@@ -261,8 +260,9 @@ class Guard:
             tried = first or await attempt()
             outer.last = tried.found
             return self._hand_out(self._single(tried, endpoint), options)
-        call = Call(self._shared, options, endpoint=endpoint)
-        finished = await call.run(attempt, first=first, epoch=epoch)
+        call = Call(self._shared, options, endpoint=endpoint, started=started)
+        once = any(map(_is_spent_by_use, (*args, *kwargs.values())))
+        finished = await call.run(attempt, replayable=lambda: not once, first=first, epoch=epoch)
         return self._hand_out(finished, options)
 
     async def transport(
@@ -273,19 +273,24 @@ class Guard:
         path: str,
         deadline: float | None,
         replayable: Callable[[], bool],
+        first: "First | None" = None,
     ) -> Any:
         """For adapters: run one request of a client, and hand back the last response.
 
-        ``attempt`` gives an outcome in ``body``; it is judged here.  Raises only when there is no
+        ``attempt`` gives an outcome in ``body`` (none for a plain success); it is judged here.
+        ``first`` is an attempt that was made already, while nothing was restricted.  Raises only when there is no
         response: the client's own exception, or a ``ResilienceError`` if nothing was sent.
         """
         options = self._options.changed(settings_of(self._shared))
         endpoint = options.endpoint or self.policy.table.endpoint_of_request(method, path)
 
-        async def judged() -> Attempted:
-            tried = await attempt()
-            tried.found = self._classified(replace(tried.body, method=method), endpoint)
+        def judge(tried: Attempted) -> Attempted:
+            if tried.body is not None:
+                tried.found = self._classified(replace(tried.body, method=method), endpoint)
             return tried
+
+        async def judged() -> Attempted:
+            return judge(await attempt())
 
         outer = frame_of(self._shared)
         if outer is not None:
@@ -293,8 +298,14 @@ class Guard:
             outer.last = tried.found
             finished = self._single(tried, endpoint)
         else:
-            call = Call(self._shared, options, endpoint=endpoint, method=method, deadline=deadline)
-            finished = await call.run(judged, replayable=replayable)
+            call = Call(
+                self._shared, options, endpoint=endpoint, method=method, deadline=deadline,
+                started=first.started if first else None,
+            )  # fmt: skip
+            finished = await call.run(
+                judged, replayable=replayable,
+                first=judge(first.tried) if first else None, epoch=first.epoch if first else 0,
+            )  # fmt: skip
         return self._hand_back(finished)
 
     def aiohttp(self, hosts: Collection[str] | None = None) -> "Middleware":
@@ -306,6 +317,13 @@ class Guard:
         from resilience.adapters.aiohttp import Middleware  # noqa: PLC0415  # aiohttp is optional
 
         return Middleware(self, hosts)
+
+    def fast_lane(self) -> int | None:
+        """For adapters: if nothing is restricted, set or under way, what dates an attempt now."""
+        machine = self._machine
+        if not self._plain or machine.restricted or CONTEXT.get() is not None:
+            return None
+        return machine.epoch
 
     # -- judging ------------------------------------------------------------------------------
 
@@ -321,20 +339,27 @@ class Guard:
 
     async def _judge(self, tried: Attempted, frame: Frame, endpoint: str) -> None:
         """Fill in ``found``: what came back, or what an adapter below saw and the client hid."""
+        seen = frame.last
         if isinstance(tried.exception, ResilienceError):
-            tried.found = _of_error(tried.exception)
+            tried.found = _of_error(tried.exception, seen)
             return
         if tried.exception is not None:
             outcome: Outcome | None = outcome_of_exception(tried.exception)
         else:
             known = self._read(tried.value) if self._read else None
-            outcome = await outcome_of_result(tried.value if known is None else known)
+            try:
+                outcome = await outcome_of_result(tried.value if known is None else known)
+            except Exception as error:  # noqa: BLE001  # the connection broke in the body
+                tried.value, tried.exception = None, error
+                outcome = outcome_of_exception(error)
         tried.body = outcome
         found = self._classified(outcome, endpoint) if outcome else None
-        seen = frame.last
-        silent = found is None or found.matched_by in ("success", "unknown")
-        if silent and seen is not None and seen.verdict is not Verdict.SUCCESS:
-            found = seen
+        # a client that trips over an error page raises something of its own: what the adapter saw
+        # (the status, the code, the hint) is the better witness
+        silent = found is None or found.matched_by.startswith(("success", "unknown", "exceptions."))
+        if seen is not None and seen.verdict is not Verdict.SUCCESS:
+            if silent or (found is not None and found.rule is seen.rule and found.hint is None):
+                found = seen  # it had the headers too
         if found is not None and found.verdict is Verdict.SUCCESS:
             found = None
         tried.found = found
@@ -358,8 +383,10 @@ class Guard:
         self._attach(finished, error)
         if error is None:
             return last.value if last else None
-        if options.on_failure == "return" and last is not None and last.exception is None:
+        if options.on_failure == "return" and last is not None and last.value is not None:
             return last.value
+        if last is not None:
+            release_response(last)  # nobody else can
         raise error from (last.exception if last else None)
 
     def _hand_back(self, finished: Finished) -> Any:
@@ -411,12 +438,40 @@ class Guard:
         last = finished.last
         for holder in (last.value if last else None, last.exception if last else None, error):
             if holder is not None and hasattr(holder, "__dict__"):
-                holder.__dict__[_REPORT] = told
+                setattr(holder, _REPORT, told)
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """An attempt that an adapter made on the fast lane, before it knew that it would need more."""
+
+    tried: Attempted
+    epoch: int
+    started: float
+
+
+def remember_success(response: Any, guard: Guard, request: Any, elapsed: float) -> None:
+    """For adapters: note a plain success so that ``report`` can tell of it if somebody asks.
+
+    ``request`` has ``method`` and ``url`` (with ``path``).
+    """
+    setattr(response, _REPORT, (guard, request.method, request.url, elapsed))
 
 
 def report(response_or_exception: object) -> Report | None:
     """What happened to the call that ended in this response or exception; None if no guard saw it."""
-    return getattr(response_or_exception, "__dict__", {}).get(_REPORT)
+    told = getattr(response_or_exception, _REPORT, None)
+    if not isinstance(told, tuple):
+        return told  # type: ignore[no-any-return]  # a Report or None: only we write there
+    guard, method, url, elapsed = told
+    return Report(
+        classification=guard.policy.classify(status=200),
+        attempts=1,
+        elapsed=elapsed,
+        resume_at=None,
+        endpoint=guard.policy.table.endpoint_of_request(method, url.path),
+        error=None,
+    )
 
 
 def raise_for_code(response: object) -> None:
@@ -444,8 +499,15 @@ def _error_class(reason: Reason, because: Classification | None) -> type[Resilie
     return DeadlineExceeded if reason is Reason.DEADLINE else RetriesExhausted
 
 
-def _of_error(error: ResilienceError) -> Classification:
-    """An inner guard's error speaks for itself."""
+def _is_spent_by_use(argument: object) -> bool:
+    """A generator gives its items once; the second attempt would send nothing."""
+    return inspect.isasyncgen(argument) or inspect.isgenerator(argument)
+
+
+def _of_error(error: ResilienceError, seen: Classification | None) -> Classification:
+    """An inner guard's error speaks for itself; what it was made from knows the hint too."""
+    if seen is not None and seen.rule is error.rule:
+        return seen
     rule = error.rule or Rule(key="unknown", verdict=Verdict.FATAL)
     return Classification(
         verdict=rule.verdict, code=error.code, message=error.message, rule=rule, matched_by=rule.key

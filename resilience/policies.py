@@ -10,12 +10,15 @@ import tomllib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Self
 
 from resilience._core.policy.build import build, merge
 from resilience._core.policy.classify import CLIENT_ERROR, SUCCESS_RULE, classify
 from resilience._core.policy.model import Classification, Endpoint, Outcome, Rule, Verdict
+from resilience._core.policy.reader import is_text
+from resilience._core.policy.plain import plain_success
 from resilience._core.policy.section import PolicyError, suggestion
 from resilience._core.policy.table import Table
 from resilience._core.policy.table import class_name as class_name
@@ -95,13 +98,13 @@ class Policy:
     Make one with :meth:`load` or :meth:`from_dict`; every change gives a new policy.
     """
 
-    __slots__ = ("_data", "is_plain_success", "plain", "source", "table")
+    __slots__ = ("_data", "plain", "source", "table")
 
     def __init__(self, data: Mapping[str, Any], *, source: str) -> None:
         self._data = data
         self.source = source
         self.table: Table = build(data, source=source)
-        self.plain, self.is_plain_success = plain_success(self.table)
+        self.plain = plain_success(self.table)
 
     @classmethod
     def load(cls, name: str | os.PathLike[str] | None = None) -> Self:
@@ -178,7 +181,7 @@ class Policy:
             status=status,
             headers=headers or {},
             exception=exception,
-            is_json=isinstance(body, (bytes, bytearray, str)),
+            is_json=is_text(body),
             method=method,
         )
         return classify(self.table, outcome, endpoint=endpoint, wall=now)
@@ -242,8 +245,13 @@ def _rebuild(cls: type[Policy], data: Mapping[str, Any], source: str) -> Policy:
 
 def catalogs() -> list[str]:
     """Names of the policies that ship with the library."""
-    room = resources.files("resilience.catalogs")
-    return sorted(item.name[:-5] for item in room.iterdir() if item.name.endswith(".toml"))
+    return sorted(item.name[:-5] for item in _room().iterdir() if item.name.endswith(".toml"))
+
+
+def _room() -> Traversable:
+    # not files("resilience.catalogs"): importing that package would put it in the place of the
+    # public function of the same name
+    return resources.files("resilience") / "catalogs"
 
 
 def _read(
@@ -252,7 +260,7 @@ def _read(
     """The merged data of a catalog or file, and how to call it in errors."""
     known = catalogs()
     if name in known:
-        text = (resources.files("resilience.catalogs") / f"{name}.toml").read_text("utf-8")
+        text = (_room() / f"{name}.toml").read_text("utf-8")
         source, folder = f"{name}.toml (catalog)", Path.cwd()
     else:
         path = (base or Path.cwd()) / Path(name).expanduser()
@@ -291,60 +299,3 @@ def _extended(
         msg = f"{source}: extends: {error}" if not seen else str(error)
         raise PolicyError(msg) from error
     return merge(below, data)
-
-
-Plain = tuple[str, frozenset[str], frozenset[str]]
-"""Key of the code, its success texts, and the keys that would need a closer look."""
-
-
-def plain_success(table: Table) -> tuple[Plain, Callable[[dict[str, Any]], bool]]:
-    """Two quick tests for "this decoded body is certainly a success".
-
-    False only means "look closer".  This is what keeps the success path of a guarded call at the
-    price of a dict look-up: no outcome, no classification, no rule is built.  The first test is
-    plain data, for ``Guard.call`` to do in line; the second knows numbers and flags too.
-    """
-    never: Plain = "", frozenset(), frozenset()
-    main = next((e for e in table.envelopes if e.code and e.code.count("/") == 1), None)
-    if main is None or main.code is None:
-        return never, lambda _: False
-    key = main.code[1:]
-    listed = {code: entry.rule.verdict is Verdict.SUCCESS for code, entry in table.codes.items()}
-    texts = frozenset(code for code in main.success if listed.get(code, True))
-    # by type as well: False == 0, and {"code": false} is no success
-    good: dict[Any, type] = dict.fromkeys(texts, str)
-    good |= {int(code): int for code in texts if code == str(_whole(code))}
-    before = table.envelopes[: table.envelopes.index(main)]
-    others = frozenset(e.required[0].split("/")[1] for e in before if e.required)
-    flags = tuple((at[1:], value) for at, value, _ in main.failed_when if at.count("/") == 1)
-    deep = tuple(
-        (*at.split("/")[1:], value) for at, value, _ in main.failed_when if at.count("/") == 2  # noqa: PLR2004
-    )
-    if any(at.count("/") > 2 for at, _, _ in main.failed_when):  # noqa: PLR2004
-        return never, lambda _: False
-    suspicious = others | {token for token, _ in flags} | {outer for outer, _, _ in deep}
-    absent = object()
-
-    def is_plain_success(body: dict[str, Any]) -> bool:
-        code = body.get(key)
-        try:
-            if good.get(code) is not type(code):
-                return False
-        except TypeError:  # a list or an object
-            return False
-        if suspicious.isdisjoint(body):
-            return True
-        for token, bad in flags:
-            if body.get(token, absent) == bad:
-                return False
-        for outer, token, bad in deep:
-            inner = body.get(outer)
-            if type(inner) is dict and inner.get(token, absent) == bad:
-                return False
-        return others.isdisjoint(body)
-
-    return (key, texts, suspicious), is_plain_success
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if text.isdigit() else None

@@ -32,6 +32,7 @@ class AttemptRecord:
     certainty: str
     recovers: str | None = None
     hint_problems: tuple[str, ...] = ()
+    """Names of the headers or fields whose hints were malformed or absurd; never what they held."""
 
     name = ATTEMPT
 

@@ -10,6 +10,7 @@ import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from pollers._core.model import EventRow
 
@@ -165,15 +166,24 @@ def event_of(row: EventRow, store: str) -> Event:
     """The event that a row of the outbox stands for; ``store`` is the store's uuid."""
     cls = _CLASSES[row.type]
     known = set(_fields(cls))
-    where = f"{row.rid}" if row.rid else f"{row.shard.account}"
+    shard = row.shard
+    # a notice has no row: its shard's name has slashes in it, so that it can't be taken for one
+    where = f"{row.rid}" if row.rid else "/".join(
+        quote(part, safe=":") for part in (shard.provider, shard.deployment, shard.account)
+    )  # fmt: skip
     return cls(
         id=f"{store}:{where}:{row.version}",
         cursor=cursor_of(row.seq, store),
         time=datetime.fromtimestamp(row.at, UTC),
-        source=f"/{row.shard.provider}/{row.shard.account}" + (f"/{row.kind}" if row.kind else ""),
+        source="".join(f"/{quote(part, safe='')}" for part in _source(row)),
         subject=row.subject,
         **{key: value for key, value in row.data.items() if key in known},
     )
+
+
+def _source(row: EventRow) -> tuple[str, ...]:
+    account = row.shard.provider, row.shard.account
+    return (*account, row.kind) if row.kind else account
 
 
 def cursor_of(seq: int, store: str) -> str:
@@ -199,6 +209,10 @@ def seq_of(cursor: str, store: str) -> int:
         raise BadCursor(msg) from None
     if owner != store[:8]:
         msg = f"the cursor {cursor!r} belongs to another store"
+        raise BadCursor(msg)
+    if number < 0 or cursor_of(number, store) != cursor:
+        # base64 and int() are lenient: a cursor that was cut or touched must not mean another place
+        msg = f"{cursor!r} is not a cursor as an event had it"
         raise BadCursor(msg)
     return number
 

@@ -8,17 +8,20 @@ of the age.  Fast jobs are found fast, slow ones cost little, and nobody has to 
 
 import math
 
+FIRST_PAUSE = 1.0
+"""Longest pause after one failed look, in seconds; it doubles with each further one."""
+
 JITTER = 0.1
-"""Intervals are spread by this part of themselves, so that jobs of one second drift apart."""
+"""Intervals are shortened by up to this part, so that jobs of one second drift apart."""
 
 
 def interval(age: float, *, shortest: float, longest: float, draw: float) -> float:
     """Seconds until the next look at a job that is ``age`` seconds old; ``draw`` in ``[0, 1)``."""
     plain = min(longest, max(shortest, math.sqrt(max(age, 0.0))))
-    return max(shortest, plain * (1.0 + JITTER * (2.0 * draw - 1.0)))
+    return max(shortest, plain * (1.0 - JITTER * draw))
 
 
 def after_failure(failures: int, *, hint: float | None, longest: float, draw: float) -> float:
     """Seconds to leave a source alone after so many failed looks in a row; a hint is a floor."""
-    backoff = min(longest, 2.0 ** min(failures, 10)) * (0.5 + 0.5 * draw)
+    backoff = min(longest, FIRST_PAUSE * 2.0 ** min(failures - 1, 20)) * (0.5 + 0.5 * draw)
     return max(backoff, hint or 0.0)

@@ -72,12 +72,13 @@ class MemoryStore:
     ) -> list[EventRow]:
         """Apply it all, or nothing."""
         self._check(shard, epoch)
-        versions = {one.after.rid: self._jobs[one.after.rid].version for one in transitions}
+        rids = {one.after.rid for one in transitions} & self._jobs.keys()
+        versions = {rid: self._jobs[rid].version for rid in rids}
         for one in transitions:
-            versions[one.after.rid] += 1
-            if one.after.version != versions[one.after.rid]:
+            if versions.get(one.after.rid) != one.after.version - 1:
                 msg = f"job {one.after.rid} is not at version {one.after.version - 1}"
                 raise StoreError(msg)
+            versions[one.after.rid] += 1
         rows = [self._write(one) for one in transitions]
         rows += [self._write_notice(shard, one) for one in notices]
         self._blobs.setdefault(shard, {}).update(blobs or {})
@@ -89,6 +90,7 @@ class MemoryStore:
 
     async def events(self, after: int, limit: int = 500) -> list[EventRow]:
         """Sequence numbers are positions here."""
+        after = max(after, 0)
         return self._events[after : after + limit]
 
     async def head(self) -> int:

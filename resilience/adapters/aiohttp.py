@@ -10,9 +10,9 @@
   for is raised.  A discarded response is released before any wait.
 """
 
+import asyncio
 import warnings
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
@@ -20,10 +20,10 @@ from resilience._core.policy.model import Outcome
 from resilience._driver import Attempted
 from resilience.adapters.results import JSON_LIMIT, is_json_type, outcome_of_exception
 
-if TYPE_CHECKING:
-    from resilience.guard import Guard
+from resilience.guard import First, Guard, remember_success
 
 _CHUNK = 64 * 1024
+_ERROR = 400
 
 
 class Middleware:
@@ -31,7 +31,7 @@ class Middleware:
 
     __slots__ = ("guard", "hosts")
 
-    def __init__(self, guard: "Guard", hosts: Collection[str] | None) -> None:
+    def __init__(self, guard: Guard, hosts: Collection[str] | None) -> None:
         self.guard = guard
         self.hosts = frozenset(guard.policy.hosts if hosts is None else hosts)
 
@@ -39,37 +39,59 @@ class Middleware:
         """One request of the session, with everything the guard does about it."""
         if not self._is_ours(request):
             return await handler(request)
+        epoch = self.guard.fast_lane()
+        if epoch is None:
+            return await self._guarded(request, handler, None)
+        clock = asyncio.get_running_loop().time  # like in ``Guard.call``, a success builds nothing
+        started = clock()
+        tried = await self._try(request, handler)
+        if tried.body is not None:
+            return await self._guarded(request, handler, First(tried, epoch, started))
+        response: ClientResponse = tried.value
+        remember_success(response, self.guard, request, clock() - started)
+        return response
 
-        async def attempt() -> Attempted:
-            try:
-                response = await handler(request)
-            except Exception as error:  # noqa: BLE001  # judged, and raised in the end
-                return Attempted(exception=error, body=outcome_of_exception(error))
-            try:
-                return Attempted(value=response, body=await outcome_of_response(response))
-            except Exception as error:  # noqa: BLE001  # the connection broke in the body
-                response.close()
-                broken = Outcome(status=response.status, headers=response.headers, exception=error)
-                return Attempted(exception=error, body=broken)
-
+    async def _guarded(
+        self, request: ClientRequest, handler: ClientHandlerType, first: First | None
+    ) -> ClientResponse:
         response: ClientResponse = await self.guard.transport(
-            attempt,
+            lambda: self._try(request, handler),
             method=request.method,
-            path=request.url.path,
+            path=request.url.raw_path,
             deadline=_session_total(request),
             replayable=lambda: _replayable(request),
+            first=first,
         )
         return response
 
+    async def _try(self, request: ClientRequest, handler: ClientHandlerType) -> Attempted:
+        """One attempt; without an outcome in ``body`` if it certainly is a success."""
+        try:
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001  # judged, and raised in the end
+            return Attempted(exception=error, body=outcome_of_exception(error))
+        whole = _in_buffer(response)
+        if whole and response.status < _ERROR and self.guard.policy.plain.of_bytes(whole):
+            return Attempted(value=response)
+        try:
+            return Attempted(value=response, body=await outcome_of_response(response))
+        except Exception as error:  # noqa: BLE001  # the connection broke in the body
+            broken = Outcome(status=response.status, headers=response.headers, exception=error)
+            return Attempted(exception=error, body=broken)
+
     def _is_ours(self, request: ClientRequest) -> bool:
-        host = request.url.host or ""
+        host = request.url.raw_host or ""  # aiohttp needed it too; ``host`` is decoded anew each time
         return host in self.hosts or f"{host}:{request.url.port}" in self.hosts
 
 
 async def outcome_of_response(response: ClientResponse) -> Outcome:
     """Status, headers and, for JSON of up to 8 MiB, the body, which stays readable."""
     is_json = is_json_type(response.headers.get("content-type", ""))
-    body = await _peek(response) if is_json else None
+    try:
+        body = await _peek(response) if is_json else None
+    except BaseException:
+        response.close()  # broken or cancelled: nobody else holds it, so nobody else would
+        raise
     return Outcome(
         body=body,
         status=response.status,
@@ -96,6 +118,19 @@ async def _peek(response: ClientResponse) -> bytes | None:
         warnings.simplefilter("ignore", DeprecationWarning)
         response.content.unread_data(body)
     return body if size <= JSON_LIMIT else None
+
+
+def _in_buffer(response: ClientResponse) -> bytes | None:
+    """The whole body if it has arrived already (most have, with their headers); else None.
+
+    Looks into the stream's own buffer, so nothing is taken and nothing has to be put back.  If a
+    version of aiohttp names it differently, bodies are read and put back, which is only slower.
+    """
+    content = response.content
+    chunks = getattr(content, "_buffer", None)
+    if not content.is_eof() or not chunks or getattr(content, "_buffer_offset", 1):
+        return None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _replayable(request: ClientRequest) -> bool:

@@ -94,16 +94,19 @@ def clock_wall() -> float:
 
 
 def make_guard(**settings: Any) -> Guard:
+    """A guard in virtual time without jitter."""
     settings.setdefault("wall", clock_wall)
     settings.setdefault("chance", FixedChance(1.0))
     return Guard(settings.pop("policy", POLICY), **settings)
 
 
 def instant(seconds: float) -> datetime:
+    """Virtual seconds as an aware datetime."""
     return datetime.fromtimestamp(EPOCH + seconds, UTC)
 
 
 def on_trio(main: Callable[[], Awaitable[Any]]) -> Any:
+    """Run an async function in virtual time on trio."""
     return trio.run(main, clock=MockClock(autojump_threshold=0))
 
 

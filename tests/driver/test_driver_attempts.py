@@ -47,6 +47,8 @@ def failing(run, guard, script, *args, **options):
 
 
 def succeeding(run, guard, script, *args, **options):
+    """Run one call that succeeds, and give its value and the moment when it did."""
+
     async def main():
         zero = anyio.current_time()
         value = await guard.options(**options).call(script, *args)
@@ -100,7 +102,9 @@ def test_attempts_happen_at_these_instants(run, steps, times):
         pytest.param(DOWN, RetriesExhausted, 4, "attempts", 7.0, id="retryable"),
         pytest.param(LOST, RetriesExhausted, 4, "attempts", 7.0, id="uncertain-but-safe"),
         pytest.param(QUICK, RetriesExhausted, 2, "attempts", 1.0, id="two-attempts"),
-        pytest.param({"code": "never heard of", "msg": ""}, FatalError, 1, "fatal", 0.0, id="unknown"),
+        pytest.param(
+            {"code": "never heard of", "msg": ""}, FatalError, 1, "fatal", 0.0, id="unknown"
+        ),
     ],
 )
 def test_final_failure_raises(run, step, kind, attempts, reason, elapsed):
@@ -230,7 +234,9 @@ def test_deadline_as_timedelta(run):
 
 def test_success_within_the_deadline(run):
     """A call that makes it is not disturbed."""
-    value, ended = succeeding(run, make_guard(), Script([DOWN, OK], delay=1, name="read"), deadline=3.5)
+    value, ended = succeeding(
+        run, make_guard(), Script([DOWN, OK], delay=1, name="read"), deadline=3.5
+    )
     assert (value, ended) == (OK, 3.0)
 
 
@@ -427,7 +433,9 @@ def test_on_failure_return_gives_the_last_result(run):
 def test_on_failure_return_still_raises_exceptions(run):
     """Where there is no result, there is an error."""
     guard = make_guard()
-    error, _ = failing(run, guard, Script([ConnectionResetError()], name="write"), on_failure="return")
+    error, _ = failing(
+        run, guard, Script([ConnectionResetError()], name="write"), on_failure="return"
+    )
     assert type(error) is RetriesExhausted
     assert report(error).attempts == 1
 

@@ -18,7 +18,13 @@ from resilience.testing import run_virtual
 
 MEMORIES, MEMOS = "memories_ai", "memos_cloud"
 SOUND = {
-    MEMORIES: {"code": "0000", "msg": "success", "data": {"videos": []}, "success": True, "failed": False},
+    MEMORIES: {
+        "code": "0000",
+        "msg": "success",
+        "data": {"videos": []},
+        "success": True,
+        "failed": False,
+    },
     MEMOS: {"code": 0, "message": "ok", "data": {}},
 }
 LIST = "/serve/api/v1/list_videos"
@@ -40,13 +46,31 @@ FATAL = [
     (MEMORIES, LIST, "0003", PARAMS, FatalError),
     (MEMORIES, DELETE, "0409", "Duplicate requests are not allowed", AlreadyDone),
     (MEMOS, SEARCH, 40000, "Required parameters missing or format invalid", FatalError),
-    (MEMOS, SEARCH, 40001, "Requested resource (e.g., file, project) validation failed", FatalError),
+    (
+        MEMOS,
+        SEARCH,
+        40001,
+        "Requested resource (e.g., file, project) validation failed",
+        FatalError,
+    ),
     (MEMOS, SEARCH, 40002, "Parameter cannot be empty", FatalError),
     (MEMOS, SEARCH, 40003, "Parameter is empty", FatalError),
     (MEMOS, SEARCH, 40004, "Callback status must be 'success' or 'fail'", FatalError),
     (MEMOS, SEARCH, 40005, "Callback origin_type not supported", FatalError),
-    (MEMOS, ROOT + "/add/knowledgebase-file", 40007, "Uploaded file type not supported", FatalError),
-    (MEMOS, ROOT + "/add/knowledgebase-file", 40008, "Base64 content contains invalid characters", FatalError),
+    (
+        MEMOS,
+        ROOT + "/add/knowledgebase-file",
+        40007,
+        "Uploaded file type not supported",
+        FatalError,
+    ),
+    (
+        MEMOS,
+        ROOT + "/add/knowledgebase-file",
+        40008,
+        "Base64 content contains invalid characters",
+        FatalError,
+    ),
     (MEMOS, SEARCH, 40010, "User ID exceeds length limit", FatalError),
     (MEMOS, SEARCH, 40020, "Project ID format invalid", FatalError),
     (MEMOS, SEARCH, 40021, "Project does not exist or has been revoked", FatalError),
@@ -63,8 +87,20 @@ FATAL = [
     (MEMOS, ROOT + "/get/knowledgebase-file", 50100, "File ID does not exist", FatalError),
     (MEMOS, ROOT + "/add/knowledgebase-file", 50104, "Single file size limit exceeded", FatalError),
     (MEMOS, ROOT + "/add/knowledgebase-file", 50106, "Single file exceeds 100MB", FatalError),
-    (MEMOS, ROOT + "/add/knowledgebase-file", 50107, "File format corrupted or mismatch", FatalError),
-    (MEMOS, ROOT + "/get/knowledgebase-file", 50110, "File does not belong to current knowledge base", FatalError),
+    (
+        MEMOS,
+        ROOT + "/add/knowledgebase-file",
+        50107,
+        "File format corrupted or mismatch",
+        FatalError,
+    ),
+    (
+        MEMOS,
+        ROOT + "/get/knowledgebase-file",
+        50110,
+        "File does not belong to current knowledge base",
+        FatalError,
+    ),
     (MEMOS, SEARCH, 50120, "Knowledge base ID does not exist", FatalError),
     (MEMOS, SEARCH, 50123, "Knowledge base does not belong to current project", FatalError),
 ]
@@ -81,8 +117,18 @@ REFUSED = [
 # Storage or a count is full: no door closes.
 CAPACITY = [
     (MEMOS, ROOT + "/add/knowledgebase-file", 50103, "Knowledge base file count limit exceeded"),
-    (MEMOS, ROOT + "/add/knowledgebase-file", 50105, "Knowledge base total capacity limit exceeded"),
-    (MEMOS, ROOT + "/add/knowledgebase-file", 50108, "Knowledge base capacity reached version limit"),
+    (
+        MEMOS,
+        ROOT + "/add/knowledgebase-file",
+        50105,
+        "Knowledge base total capacity limit exceeded",
+    ),
+    (
+        MEMOS,
+        ROOT + "/add/knowledgebase-file",
+        50108,
+        "Knowledge base capacity reached version limit",
+    ),
     (MEMOS, ROOT + "/create/knowledgebase", 50121, "Knowledge base count limit exceeded"),
 ]
 
@@ -123,16 +169,19 @@ def rejection(provider: str, code: object, words: str) -> dict[str, object]:
 
 def rows(table: list) -> list:
     return [
-        pytest.param(*row, id=f"{row[0].split('_')[0]}-{row[2]}-{row[3].split()[0].lower()}") for row in table
+        pytest.param(*row, id=f"{row[0].split('_')[0]}-{row[2]}-{row[3].split()[0].lower()}")
+        for row in table
     ]
 
 
 @pytest.fixture(params=["session", "call"])
 def way(request):
+    """Through a session with the middleware, or through guard.call."""
     return request.param
 
 
 def check_error(got: Got, kind: type, code: object, words: str) -> None:
+    """The error names class, code, words, title and remedy."""
     assert type(got.error) is kind
     assert got.error.code == str(code)
     assert got.error.message == words
@@ -146,6 +195,7 @@ def check_body(way: str, got: Got, body: object) -> None:
 
 
 def play(way: str, provider: str, replies: list, story, **settings) -> None:
+    """Run a story in virtual time."""
     run_virtual(partial(scene, way, provider, replies, story, **settings))
 
 
@@ -153,10 +203,22 @@ def play(way: str, provider: str, replies: list, story, **settings) -> None:
     ("provider", "path", "body"),
     [
         pytest.param(MEMORIES, LIST, SOUND[MEMORIES], id="memories-0000"),
-        pytest.param(MEMORIES, LIST, {"code": "SUCCESS", "msg": "Search completed successfully"}, id="memories-SUCCESS"),
-        pytest.param(MEMORIES, LIST, {"code": 200, "msg": "success", "data": {}}, id="memories-v2-200"),
+        pytest.param(
+            MEMORIES,
+            LIST,
+            {"code": "SUCCESS", "msg": "Search completed successfully"},
+            id="memories-SUCCESS",
+        ),
+        pytest.param(
+            MEMORIES, LIST, {"code": 200, "msg": "success", "data": {}}, id="memories-v2-200"
+        ),
         pytest.param(MEMOS, SEARCH, SOUND[MEMOS], id="memos-0"),
-        pytest.param(MEMOS, SEARCH, {"code": 200, "message": "ok", "data": [{"status": "completed"}]}, id="memos-200"),
+        pytest.param(
+            MEMOS,
+            SEARCH,
+            {"code": 200, "message": "ok", "data": [{"status": "completed"}]},
+            id="memos-200",
+        ),
     ],
 )
 def test_success_is_handed_through(way, provider, path, body):
@@ -192,7 +254,10 @@ def test_fatal_row_is_final(way, provider, path, code, words, kind):
 @pytest.mark.parametrize("code", [40303, 40305, 40307])
 def test_misfiled_row_says_why(way, code):
     """Three fatal rows stand in the page's quota section; their remedy says that no quota is meant."""
-    words = {40303: "Single chat length exceeds model limit", 40305: "Input content exceeds single Token limit"}
+    words = {
+        40303: "Single chat length exceeds model limit",
+        40305: "Input content exceeds single Token limit",
+    }
     refused = rejection(MEMOS, code, words.get(code, "Memory for deletion does not exist"))
 
     async def story(call: Caller, server: Provider) -> None:
@@ -435,6 +500,7 @@ def test_40300_twice_is_an_empty_account(way):
 
 
 async def later(call: Caller, delay: float, path: str) -> Got:
+    """Call after a while."""
     await asyncio.sleep(delay)
     return await call("POST", path)
 
@@ -458,8 +524,12 @@ def test_0429_closes_its_endpoint_only(way):
     ("provider", "path", "code", "words"),
     [
         pytest.param(MEMORIES, UPLOAD, "0001", NETWORK, id="memories-upload"),
-        pytest.param(MEMOS, ROOT + "/create/knowledgebase", 50000, "Internal server error", id="memos-create"),
-        pytest.param(MEMOS, ROOT + "/add/feedback", 50000, "Internal server error", id="memos-feedback"),
+        pytest.param(
+            MEMOS, ROOT + "/create/knowledgebase", 50000, "Internal server error", id="memos-create"
+        ),
+        pytest.param(
+            MEMOS, ROOT + "/add/feedback", 50000, "Internal server error", id="memos-feedback"
+        ),
     ],
 )
 def test_uncertain_upload_is_not_repeated(way, provider, path, code, words):

@@ -25,6 +25,7 @@ class Provider:
     bodies: list[bytes] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
+        """Give the next reply."""
         self.asked_at.append(round(asyncio.get_running_loop().time(), 6))
         self.bodies.append(await request.read())
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
@@ -42,6 +43,7 @@ class Got:
 
 @asynccontextmanager
 async def serving(provider: Provider):
+    """The provider while it runs; gives its base URL."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", provider.answer)
     runner = web.AppRunner(app)
@@ -57,13 +59,16 @@ async def serving(provider: Provider):
 class Caller:
     """Calls a path of the provider; ``way`` is ``session`` (the middleware) or ``call``."""
 
-    def __init__(self, way: str, policy: str, base: str, session: aiohttp.ClientSession, guard: Guard):
+    def __init__(
+        self, way: str, policy: str, base: str, session: aiohttp.ClientSession, guard: Guard
+    ):
         self.way = way
         self.base = base
         self.session = session
         self.guard = guard
 
     async def __call__(self, method: str, path: str, **options: Any) -> Got:
+        """Call once, with these options."""
         if self.way == "session":
             with self.guard.using(**options):
                 return await self._through_session(method, path)
@@ -97,6 +102,7 @@ def function_name(path: str) -> str:
 
 
 def now() -> float:
+    """Virtual seconds."""
     return round(asyncio.get_running_loop().time(), 6)
 
 

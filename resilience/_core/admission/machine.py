@@ -60,8 +60,11 @@ class _Queue:
 
     def most_urgent(self) -> Ticket | None:
         """The one that can wait least."""
-        while self.by_limit and self.by_limit[0][2].place is not Place.PARKED:
-            heapq.heappop(self.by_limit)
+        while self.by_limit:
+            limit, _, ticket = self.by_limit[0]
+            if ticket.place is Place.PARKED and ticket.limit == limit:
+                break
+            heapq.heappop(self.by_limit)  # it left, or parked again with another limit
         return self.by_limit[0][2] if self.by_limit else None
 
 
@@ -95,7 +98,7 @@ class Machine:
         if refusal is not None:
             return refusal
         waits = any(gate.look(now) is not View.PROBE for gate in doors)
-        if not waits and (queue is None or queue.head() is None):
+        if not waits and (queue is None or queue.head() is None) and not self._awaited(doors):
             return self._go(ticket, doors, now)
         return self._park(ticket, keys, doors, now)
 
@@ -167,6 +170,13 @@ class Machine:
             gate = self.gates.get(key)
             if gate is not None and not gate.open:
                 yield gate
+
+    def _awaited(self, doors: list[Gate]) -> bool:
+        """Whether somebody who came before stands in front of one of these doors."""
+        return bool(doors and self._parked) and any(
+            queue.head() is not None and any(gate.key in queue.keys.scopes for gate in doors)
+            for queue in self._queues.values()
+        )
 
     def _go(self, ticket: Ticket, probing: list[Gate], now: Now) -> Go:
         permit = Permit(ticket, self.epoch, tuple(probing))
@@ -276,7 +286,8 @@ class Machine:
 
     def _conclude_probes(self, permit: Permit, judgement: Judgement) -> None:
         for gate in permit.probes:
-            if gate.probe is not permit or gate.key == judgement.scope:
+            rejected = gate.key == judgement.scope and judgement.recovers is not Recovers.CAPACITY
+            if gate.probe is not permit or rejected:
                 continue  # overtaken by its lease, or about to be closed again
             lived = judgement.verdict is Verdict.SUCCESS or (
                 # any answer of the application came past a window; only success proves that an
@@ -292,7 +303,8 @@ class Machine:
     def _reject(
         self, gate: Gate, permit: Permit, judgement: Judgement, now: Now, draw: float
     ) -> None:
-        if permit.epoch < gate.closed_epoch:
+        overtaken = gate in permit.probes and gate.probe is not permit
+        if overtaken or permit.epoch < gate.closed_epoch:
             gate.merge(judgement, now)
             return
         self.epoch += 1

@@ -6,8 +6,7 @@ is replaced.
 
 import hashlib
 import re
-from collections.abc import Mapping
-from datetime import time
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -40,6 +39,8 @@ RULE_KEYS = (
     "aliases", "certainty", "docs", "duplicate", "edition", "escalate", "jitter", "max_attempts",
     "probe_every", "recovers", "remedy", "scope", "title", "verdict", "wait", "when",
 )  # fmt: skip
+BEHAVIOUR = ("recovers", "wait", "jitter", "scope", "escalate", "max_attempts", "certainty")
+"""What belongs to a verdict: with another one it says nothing any more."""
 CONDITION_KEYS = ("endpoint", "message", "status")
 ENVELOPE_KEYS = ("code", "failed_when", "message", "required", "retry_after", "success")
 ENDPOINT_KEYS = ("docs", "duplicate", "functions", "limit", "match", "name", "repeat")
@@ -51,8 +52,13 @@ _VERSION_DIGITS = 12
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables merge key by key; anything else in ``change`` replaces what was there."""
+    """Tables merge key by key; anything else in ``change`` replaces what was there.
+
+    A rule that is given another verdict keeps its words, but not the behaviour of the old one.
+    """
     merged = dict(base)
+    if "verdict" in change and change["verdict"] != base.get("verdict"):
+        merged = {key: value for key, value in base.items() if key not in BEHAVIOUR}
     for key, value in change.items():
         here = merged.get(key)
         if isinstance(here, Mapping) and isinstance(value, Mapping):
@@ -88,16 +94,18 @@ def build(data: Mapping[str, Any], *, source: str) -> Table:
     top.take("extends", "", read.text)
     docs = top.take("docs", "", read.text)
     groups = _groups(top.table("groups"))
-    endpoints = {item.name: item for item in map(_endpoint, top.tables("endpoints"))}
+    endpoints = _endpoints(top.tables("endpoints"))
     scopes = (REQUEST, ENDPOINT, ACCOUNT, *groups)
     for group, members in groups.items():
         for member in members - set(endpoints):
             raise top.error(f"groups.{group}", member, "the name of an endpoint",
                             read.suggestion(member, endpoints))  # fmt: skip
     http = _rules(top.table("http"), docs, scopes, narrow=lambda key: "x" in key)
+    for status in http:
+        if not re.fullmatch("[1-5][0-9x]{2}", status):
+            raise top.error("http", status, "a status such as '503', or a class such as '5xx'")
     table = Table(
         name=name,
-        version=f"{name}@{_digest(data)}",
         docs=docs,
         hosts=top.take("hosts", (), read.texts),
         groups=groups,
@@ -109,6 +117,7 @@ def build(data: Mapping[str, Any], *, source: str) -> Table:
         http_families=_by_precision({key: rule for key, rule in http.items() if "x" in key}),
         exceptions=_rules(top.table("exceptions"), docs, scopes),
         unknown=_unknown(top.table("unknown"), docs, scopes),
+        version=f"{name}@{_digest(data)}",
     )
     top.done(TOP_KEYS)
     return table
@@ -125,6 +134,16 @@ def _groups(table: Section) -> dict[str, frozenset[str]]:
         if name in (REQUEST, ENDPOINT, ACCOUNT):
             raise table.error(name, name, "a free name: it is a scope of its own")
     return groups
+
+
+def _endpoints(items: Iterable[Section]) -> dict[str, Endpoint]:
+    endpoints: dict[str, Endpoint] = {}
+    for item in items:
+        endpoint = _endpoint(item)
+        if endpoint.name in endpoints:
+            raise item.error("name", endpoint.name, "free: another endpoint is called so")
+        endpoints[endpoint.name] = endpoint
+    return endpoints
 
 
 def _endpoint(item: Section) -> Endpoint:
@@ -157,7 +176,7 @@ def _limit(item: Section, key: str, value: Any) -> tuple[float, float]:
 def _envelope(item: Section) -> Envelope:
     def flag(entry: Section) -> tuple[str, Any, str | None]:
         at = entry.take("at", "", read.pointer)
-        equals = entry.take("equals", True, lambda _s, _k, value: value)  # noqa: FBT003
+        equals: Any = entry.take("equals", cast("Any", True), read.scalar)  # noqa: FBT003
         code = entry.take("code", None, read.text)
         entry.done(("at", "equals", "code"))
         if not at:
@@ -226,7 +245,7 @@ def _when(
     kept = dict(base)
     if "verdict" in fields and fields["verdict"] != base.get("verdict"):
         # another kind of answer: how the first kind waits and what it blocks says nothing about it
-        for key in ("recovers", "wait", "jitter", "scope", "escalate", "max_attempts", "certainty"):
+        for key in BEHAVIOUR:
             kept.pop(key, None)
     return When(
         rule=_rule(item, kept | fields, docs), message=message, status=status, endpoint=endpoint
@@ -341,10 +360,8 @@ def _calendar(item: Section, key: str, value: Mapping[str, Any]) -> CalendarRese
     zone = table.take("tz", "UTC", read.text)
     table.done(("until", "tz"))
     clock = "00:00" if until == "midnight" else until
-    try:
-        time.fromisoformat(clock)
-    except ValueError:
-        raise table.error("until", until, "a time of day such as '00:00', or 'midnight'") from None
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?", clock):
+        raise table.error("until", until, "a time of day such as '00:00', or 'midnight'")
     try:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError):

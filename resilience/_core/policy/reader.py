@@ -48,9 +48,9 @@ class Reader:
             UnreadableError: bytes or text that are not JSON.
         """
         found: dict[str, Any] = {}
-        if isinstance(body, str):
+        if issubclass(type(body), str):
             body = body.encode("utf-8", "surrogatepass")
-        if isinstance(body, (bytes, bytearray, memoryview)):
+        if is_text(body):
             self._root.scan(body, found)
         else:
             self._root.walk(body, found)
@@ -84,10 +84,10 @@ class _Node:
             self._scan_leniently(raw, found)
             return
         for token, value in parts:
-            text = bytes(value)
-            nested = text[:1] in b"{["
+            text = memoryview(value)  # no copy: it may be all of the 5 MB
+            nested = text[0] in b"{["
             if token in self._leaves:
-                found[self._leaves[token]] = OPAQUE if nested else _scalar(text)
+                found[self._leaves[token]] = OPAQUE if nested else _scalar(bytes(text))
             if nested and token in self._children:
                 self._children[token].scan(text, found)
 
@@ -96,11 +96,11 @@ class _Node:
         try:
             part = msgspec.json.decode(raw, type=self._struct)
         except msgspec.ValidationError:
-            if bytes(raw[:64]).lstrip()[:1] != b"[":
-                msgspec.json.decode(raw, type=msgspec.Raw)  # a scalar: is it all there?
+            wanted = [token for token in self._names if token.isdecimal()]
+            if not wanted or bytes(raw[:64]).lstrip()[:1] != b"[":
+                msgspec.json.decode(raw, type=msgspec.Raw)  # valid, but is it all there?
                 return []
             items = msgspec.json.decode(raw, type=list[msgspec.Raw])
-            wanted = (token for token in self._names if token.isdecimal())
             return [(token, items[int(token)]) for token in wanted if int(token) < len(items)]
         values = zip(self._names, msgspec.structs.astuple(part), strict=True)
         return [(token, value) for token, value in values if value is not msgspec.UNSET]
@@ -121,6 +121,11 @@ class _Node:
             item = _get(value, token)
             if item is not _MISSING and not _is_scalar(item):
                 child.walk(item, found)
+
+
+def is_text(body: Any) -> bool:
+    """JSON that nobody has decoded yet."""
+    return issubclass(type(body), (str, bytes, bytearray, memoryview))
 
 
 def tokens(pointer: str) -> list[str]:

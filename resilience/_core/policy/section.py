@@ -26,6 +26,9 @@ class Section:
         self.path = path
         if not isinstance(data, Mapping):
             raise self.error("", data, "a table")
+        for key in data:
+            if not isinstance(key, str):
+                raise self.error("", key, "text: keys, codes too, are texts such as '0429'")
         self._left: dict[str, Any] = dict(data)
 
     def error(self, key: str, value: Any, expected: str, hint: str = "") -> PolicyError:
@@ -92,6 +95,13 @@ def boolean(section: Section, key: str, value: Any) -> bool:
     """true or false."""
     if not isinstance(value, bool):
         raise section.error(key, value, "true or false")
+    return value
+
+
+def scalar(section: Section, key: str, value: Any) -> str | int | float | bool | None:
+    """A value that JSON can hold and that is neither an object nor an array."""
+    if value is not None and not isinstance(value, (str, int, float, bool)):
+        raise section.error(key, value, "a text, a number, true or false")
     return value
 
 

@@ -14,6 +14,8 @@ from resilience._core.policy.model import Endpoint, Rule
 from resilience._core.policy.reader import OPAQUE, Reader
 
 OTHER = "other"
+LONGEST_CODE = 100
+"""Characters kept: a code ends up in records, and anybody may send anything."""
 UNPRINTABLE = "(unprintable)"
 """Stands for a code that is there but can't be shown; it is certainly no success."""
 
@@ -64,7 +66,7 @@ def code_text(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
-        return str(value).strip() or None
+        return str(value)[:LONGEST_CODE].strip() or None
     except ValueError:  # an integer of more than 4300 digits
         return UNPRINTABLE
 

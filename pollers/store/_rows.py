@@ -1,0 +1,320 @@
+"""What the SQLite store says to its tables: functions of a connection and values.
+
+Functions that write run inside a transaction of the caller and keep nothing in memory, so that a
+rollback takes back all they did.  Numbers of new rows are taken from ``sqlite_sequence``, which
+never goes back, so that many rows go in with one statement and a number is never used again.
+"""
+
+import sqlite3
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pollers._core.model import EventRow, Job, JobKey, NewJob, Notice, Shard, State, Transition
+from pollers._core.step import opening
+from pollers.store.base import Fenced, StoreError
+
+_JOB = """rid, shard, kind, remote_id, version, state, status, cause, reason, created_at,
+    submitted_at, deadline, ended_at, looks, data, features"""
+_EVENT = "seq, rid, version, shard, kind, subject, type, at, data"
+_SHARD_ID = """SELECT id FROM shard
+    WHERE provider = ? AND deployment = ? AND account = ? AND bucket = ?"""
+
+_NEWEST = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID}) AND kind = ? AND remote_id = ?
+    ORDER BY rid DESC LIMIT 1"""  # noqa: S608  # made of constants, like all below
+_ACTIVE = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID})
+    AND state IN ('submitting', 'watching', 'uncertain') ORDER BY rid"""  # noqa: S608
+_JOBS = f"""SELECT {_JOB} FROM job WHERE (:all OR shard = :shard)
+    AND (:state IS NULL OR state = :state) ORDER BY rid LIMIT :limit"""  # noqa: S608
+_EVENTS = f"SELECT {_EVENT} FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+_LAST = f"""SELECT {_EVENT} FROM outbox WHERE rid = ? AND rid > 0
+    ORDER BY version DESC LIMIT 1"""  # noqa: S608
+
+_INSERT_JOB = f"INSERT INTO job ({_JOB}) VALUES ({', '.join('?' * 16)})"  # noqa: S608
+_INSERT_EVENT = f"INSERT INTO outbox ({_EVENT}) VALUES ({', '.join('?' * 9)})"  # noqa: S608
+_UPDATE_JOB = """UPDATE job SET version = ?, state = ?, status = ?, cause = ?, reason = ?,
+    created_at = ?, submitted_at = ?, deadline = ?, ended_at = ?, looks = ?, data = ?, features = ?
+    WHERE rid = ? AND version = ?"""
+
+Name = tuple[str, str, str, int]
+"""A shard as its four columns; cheaper to look up than a ``Shard``."""
+
+_STATES = {state.value: state for state in State}
+_LARGEST = 2**63 - 1
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class Shards(dict[int, Shard]):
+    """Shards by their number, for as long as one query lasts; a shard's name never changes."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        super().__init__()
+        self._db = db
+
+    def __missing__(self, number: int) -> Shard:
+        row = self._db.execute(
+            "SELECT provider, deployment, account, bucket FROM shard WHERE id = ?", (number,)
+        ).fetchone()
+        shard = self[number] = Shard(*row)
+        return shard
+
+
+class Numbers(dict[Name, int]):
+    """Numbers of shards, for as long as one transaction lasts; an unknown shard is made."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        super().__init__()
+        self._db = db
+
+    def __missing__(self, name: Name) -> int:
+        self._db.execute(
+            """INSERT OR IGNORE INTO shard (provider, deployment, account, bucket)
+               VALUES (?, ?, ?, ?)""",
+            name,
+        )
+        number = self[name] = int(self._db.execute(_SHARD_ID, name).fetchone()[0])
+        return number
+
+
+def acquire(db: sqlite3.Connection, shard: Shard) -> int:
+    """Raise the epoch."""
+    number = Numbers(db)[_name(shard)]
+    db.execute("UPDATE shard SET epoch = epoch + 1 WHERE id = ?", (number,))
+    return int(db.execute("SELECT epoch FROM shard WHERE id = ?", (number,)).fetchone()[0])
+
+
+def register(
+    db: sqlite3.Connection, shard: Shard, epoch: int, jobs: Sequence[NewJob], *, again: bool
+) -> list[Job]:
+    """Insert what is not known; one row per key, also within the call."""
+    _check(db, shard, epoch)
+    last = _sequence(db, "job")
+    made: dict[JobKey, Job] = {}
+    fresh: list[Transition] = []
+    answer: list[Job] = []
+    for new in jobs:
+        job = made.get(new.key) or find(db, new.key)
+        if job is None or (again and job.state.ended):
+            fresh.append(opening(new, last + len(fresh) + 1))
+            job = made[new.key] = fresh[-1].after
+        answer.append(job)
+    numbers = Numbers(db)
+    db.executemany(_INSERT_JOB, (_job_values(one.after, numbers) for one in fresh))
+    _tell(db, fresh, numbers)
+    return answer
+
+
+def commit(
+    db: sqlite3.Connection,
+    shard: Shard,
+    epoch: int,
+    transitions: Sequence[Transition],
+    *,
+    notices: Sequence[Notice],
+    blobs: Mapping[str, bytes],
+) -> list[EventRow]:
+    """Apply it all; an error leaves the caller's transaction to be rolled back."""
+    _check(db, shard, epoch)
+    numbers = Numbers(db)
+    number = numbers[_name(shard)]
+    # In the order of the table, which is faster; sorting keeps two steps of one job in their order.
+    for one in sorted(transitions, key=lambda one: one.after.rid):
+        job = one.after
+        if db.execute(_UPDATE_JOB, _change_values(job)).rowcount != 1:
+            raise StoreError(f"job {job.rid} is not at version {job.version - 1}")
+    first = _tell(db, transitions, numbers)
+    rows = [_row(seq, one) for seq, one in enumerate(transitions, first)]
+    rows += _announce(db, shard, notices, number)
+    db.executemany(
+        "INSERT INTO blob VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+        ((number, name, value) for name, value in blobs.items()),
+    )
+    return rows
+
+
+def ack(db: sqlite3.Connection, sink: str, seq: int) -> None:
+    """Move a sink's mark, never back."""
+    db.execute(
+        """INSERT INTO sink VALUES (?, max(0, ?))
+           ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)""",
+        (sink, seq),
+    )
+
+
+def acked(db: sqlite3.Connection, sink: str) -> int | None:
+    """A sink's mark."""
+    row = db.execute("SELECT seq FROM sink WHERE name = ?", (sink,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def find(db: sqlite3.Connection, key: JobKey) -> Job | None:
+    """The newest row of a key."""
+    row = db.execute(_NEWEST, (*_owner(key), key.kind, key.remote_id)).fetchone()
+    return None if row is None else _job(row, Shards(db))
+
+
+def load_active(db: sqlite3.Connection, shard: Shard) -> list[Job]:
+    """What has not ended."""
+    name = (*_name(shard)[:3], 0)  # a key has no bucket
+    return _read_jobs(db, db.execute(_ACTIVE, name))
+
+
+def jobs(
+    db: sqlite3.Connection, shard: Shard | None, state: State | None, limit: int | None
+) -> list[Job]:
+    """Rows by rid."""
+    number = None
+    if shard is not None:
+        row = db.execute(_SHARD_ID, (*_name(shard)[:3], 0)).fetchone()
+        number = row and row[0]
+    values = {
+        "all": shard is None,
+        "shard": number,
+        "state": state,
+        "limit": -1 if limit is None else limit,
+    }
+    return _read_jobs(db, db.execute(_JOBS, values))
+
+
+def blobs(db: sqlite3.Connection, shard: Shard) -> dict[str, bytes]:
+    """What is remembered besides, by name."""
+    query = f"SELECT name, value FROM blob WHERE shard = ({_SHARD_ID})"  # noqa: S608
+    return dict(db.execute(query, _name(shard)).fetchall())
+
+
+def events(db: sqlite3.Connection, after: int, limit: int) -> list[EventRow]:
+    """Events behind a number."""
+    shards = Shards(db)
+    rows = db.execute(_EVENTS, (min(after, _LARGEST), limit))
+    return [_event(row, shards) for row in rows]
+
+
+def last_event(db: sqlite3.Connection, rid: int) -> EventRow | None:
+    """The newest event of a job."""
+    row = db.execute(_LAST, (rid,)).fetchone()
+    return None if row is None else _event(row, Shards(db))
+
+
+def head(db: sqlite3.Connection) -> int:
+    """The largest sequence number given so far."""
+    return _sequence(db, "outbox")
+
+
+def _check(db: sqlite3.Connection, shard: Shard, epoch: int) -> None:
+    row = db.execute(f"SELECT epoch FROM shard WHERE id = ({_SHARD_ID})", _name(shard)).fetchone()  # noqa: S608
+    if row is None or row[0] != epoch or not epoch:
+        now = row[0] if row else None
+        raise Fenced(f"epoch {epoch} of {shard} is over, it is {now} now")
+
+
+def _sequence(db: sqlite3.Connection, table: str) -> int:
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _tell(db: sqlite3.Connection, transitions: Sequence[Transition], numbers: Numbers) -> int:
+    """Write an event for each; the first one's sequence number is returned."""
+    first = _sequence(db, "outbox") + 1
+    db.executemany(
+        _INSERT_EVENT,
+        (
+            (
+                seq, one.after.rid, one.after.version, numbers[_owner(one.after.key)],
+                one.after.key.kind, one.after.key.remote_id, one.type, one.at,
+                _encode(one.data).decode(),
+            )
+            for seq, one in enumerate(transitions, first)
+        ),
+    )  # fmt: skip
+    return first
+
+
+def _announce(
+    db: sqlite3.Connection, shard: Shard, notices: Sequence[Notice], number: int
+) -> list[EventRow]:
+    if not notices:
+        return []
+    told = db.execute("SELECT notices FROM shard WHERE id = ?", (number,)).fetchone()[0]
+    db.execute("UPDATE shard SET notices = ? WHERE id = ?", (told + len(notices), number))
+    first = _sequence(db, "outbox") + 1
+    rows = [
+        EventRow(
+            seq=first + i, rid=0, version=told + i + 1, shard=shard, kind="",
+            subject=shard.account, type=one.type, at=one.at, data=one.data,
+        )
+        for i, one in enumerate(notices)
+    ]  # fmt: skip
+    db.executemany(
+        _INSERT_EVENT,
+        (
+            (row.seq, 0, row.version, number, "", row.subject, row.type, row.at,
+             _encode(row.data).decode())
+            for row in rows
+        ),
+    )  # fmt: skip
+    return rows
+
+
+def _name(shard: Shard) -> Name:
+    return shard.provider, shard.deployment, shard.account, shard.bucket
+
+
+def _owner(key: JobKey) -> Name:
+    return key.provider, key.deployment, key.account, 0  # a key has no bucket
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else _encode(value).decode()
+
+
+def _job_values(job: Job, numbers: Numbers) -> tuple[Any, ...]:
+    changing = _change_values(job)
+    return (job.rid, numbers[_owner(job.key)], job.key.kind, job.key.remote_id, *changing[:-2])
+
+
+def _change_values(job: Job) -> tuple[Any, ...]:
+    return (
+        job.version, job.state.value, job.status, job.cause, job.reason, job.created_at,
+        job.submitted_at, job.deadline, job.ended_at, job.looks, _json(job.data),
+        _json(job.features or None), job.rid, job.version - 1,
+    )  # fmt: skip
+
+
+def _row(seq: int, one: Transition) -> EventRow:
+    job = one.after
+    return EventRow(
+        seq=seq, rid=job.rid, version=job.version, shard=job.key.shard, kind=job.key.kind,
+        subject=job.key.remote_id, type=one.type, at=one.at, data=one.data,
+    )  # fmt: skip
+
+
+def _read_jobs(db: sqlite3.Connection, rows: Iterable[Any]) -> list[Job]:
+    shards = Shards(db)
+    return [_job(row, shards) for row in rows]
+
+
+def _job(row: Any, shards: Shards) -> Job:
+    (rid, number, kind, remote_id, version, state, status, cause, reason, created_at,
+     submitted_at, deadline, ended_at, looks, data, features) = row  # fmt: skip
+    shard = shards[number]
+    return Job(
+        rid=rid, version=version, state=_STATES[state],
+        key=JobKey(
+            shard.provider, shard.deployment, shard.account, sys.intern(kind), remote_id
+        ),
+        status=status and sys.intern(status), cause=cause, reason=reason, created_at=created_at,
+        submitted_at=submitted_at, deadline=deadline, ended_at=ended_at, looks=looks,
+        data=None if data is None else _decode(data),
+        features={} if features is None else _decode(features),
+    )  # fmt: skip
+
+
+def _event(row: Any, shards: Shards) -> EventRow:
+    seq, rid, version, number, kind, subject, type_, at, data = row
+    return EventRow(
+        seq=seq, rid=rid, version=version, shard=shards[number], kind=sys.intern(kind),
+        subject=subject, type=sys.intern(type_), at=at, data=_decode(data),
+    )  # fmt: skip

@@ -1,0 +1,310 @@
+"""The store in one SQLite file: what people use.
+
+* **One writer thread, group commit.**  A commit costs one disk sync, for one change or for
+  hundreds.  While a sync runs, requests gather in a queue; the thread then runs them all in one
+  transaction, each inside a savepoint, and wakes their waiters after the COMMIT.  A request that
+  fails is rolled back alone; a COMMIT that fails fails them all, and none has happened.
+* **Readers have a connection of their own** and see what was committed; with a write-ahead log they
+  wait for nobody.  ``read_only=True`` gives a store that only reads, beside the process that writes.
+* **Full sync.**  What was acknowledged survives a power cut.  With ``synchronous="NORMAL"`` it
+  survives ``kill -9`` only: after a power cut the last commits may be missing.
+* **Who may write** is decided by a lock beside the file and, within, by the shard's epoch.
+
+``_file`` knows the file, ``_rows`` the tables, ``_thread`` how tasks wait for a thread.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import anyio
+
+from pollers._core.model import EventRow, Job, JobKey, NewJob, Notice, Shard, State, Transition
+from pollers.store import _file, _rows
+from pollers.store._thread import Call, Worker, ask
+from pollers.store.base import BadStore, StoreError
+
+T = TypeVar("T")
+
+Synchronous = Literal["FULL", "NORMAL", "OFF"]
+
+
+class SqliteStore:
+    """Jobs and events in a file.
+
+    Args:
+        path: the file; it is created if it does not exist, its folder is not.
+        synchronous: SQLite's setting: ``FULL`` survives a power cut, ``NORMAL`` and ``OFF`` only
+            the end of the process.
+        read_only: beside a writer; creates and changes nothing.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Synchronous = "FULL",
+        read_only: bool = False,
+    ) -> None:
+        if synchronous not in ("FULL", "NORMAL", "OFF"):
+            raise ValueError(f"synchronous={synchronous!r}: expected FULL, NORMAL or OFF")
+        self._path = Path(os.path.realpath(path))  # two names of a file must share one lock
+        self._synchronous = synchronous
+        self._read_only = read_only
+        self._uuid: str | None = None
+        self._writer: Worker | None = None
+        self._reader: Worker | None = None
+
+    @property
+    def uuid(self) -> str:
+        """Identity of the store; known once it was opened."""
+        if self._uuid is None:
+            raise StoreError(f"{self._path} was never opened")
+        return self._uuid
+
+    async def open(self) -> None:
+        """Lock the file, see whose it is, create it if there is none."""
+        if self._reader is not None:
+            return
+        with anyio.CancelScope(shield=True):
+            try:
+                if not self._read_only:
+                    make = partial(_Writer, self._path, self._synchronous)
+                    self._writer = Worker("pollers store writer", make)
+                    await ask(self._writer, _file.uuid_of)
+                kind = _Visitor if self._read_only else _Reader
+                self._reader = Worker("pollers store reader", partial(kind, self._path))
+                self._uuid = await ask(self._reader, _file.uuid_of)
+            except BaseException:
+                await self.aclose()
+                raise
+
+    async def aclose(self) -> None:
+        """Finish what was begun, put the log into the file, unlock it."""
+        reader, self._reader = self._reader, None
+        writer, self._writer = self._writer, None
+        with anyio.CancelScope(shield=True):
+            for worker in (reader, writer):  # the last one to leave removes the log
+                if worker is not None:
+                    await worker.stop()
+
+    async def acquire(self, shard: Shard) -> int:
+        """The next epoch of a shard."""
+        return await self._write(lambda db: _rows.acquire(db, shard))
+
+    async def register(
+        self, shard: Shard, epoch: int, jobs: Sequence[NewJob], *, again: bool = False
+    ) -> list[Job]:
+        """Insert what is not known."""
+        return await self._write(lambda db: _rows.register(db, shard, epoch, jobs, again=again))
+
+    async def load_active(self, shard: Shard) -> list[Job]:
+        """What has not ended."""
+        return await self._read(lambda db: _rows.load_active(db, shard))
+
+    async def commit(
+        self,
+        shard: Shard,
+        epoch: int,
+        transitions: Sequence[Transition],
+        notices: Sequence[Notice] = (),
+        blobs: Mapping[str, bytes] | None = None,
+    ) -> list[EventRow]:
+        """Apply it all, or nothing."""
+        return await self._write(
+            lambda db: _rows.commit(
+                db, shard, epoch, transitions, notices=notices, blobs=blobs or {}
+            )
+        )
+
+    async def blobs(self, shard: Shard) -> dict[str, bytes]:
+        """What was remembered besides."""
+        return await self._read(lambda db: _rows.blobs(db, shard))
+
+    async def events(self, after: int, limit: int = 500) -> list[EventRow]:
+        """Events behind a number."""
+        return await self._read(lambda db: _rows.events(db, after, limit))
+
+    async def head(self) -> int:
+        """The last sequence number."""
+        return await self._read(_rows.head)
+
+    async def last_event(self, rid: int) -> EventRow | None:
+        """The newest event of a job."""
+        return await self._read(lambda db: _rows.last_event(db, rid))
+
+    async def ack(self, sink: str, seq: int) -> None:
+        """Never goes back."""
+        await self._write(lambda db: _rows.ack(db, sink, seq))
+
+    async def acked(self, sink: str) -> int | None:
+        """Where a sink is."""
+        return await self._read(lambda db: _rows.acked(db, sink))
+
+    async def find(self, key: JobKey) -> Job | None:
+        """The newest row of a key."""
+        return await self._read(lambda db: _rows.find(db, key))
+
+    async def jobs(
+        self, *, shard: Shard | None = None, state: State | None = None, limit: int | None = None
+    ) -> list[Job]:
+        """Rows in the order they were made."""
+        return await self._read(lambda db: _rows.jobs(db, shard, state, limit))
+
+    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        if self._reader is None:
+            raise StoreError(f"{self._path} is not open")
+        return await ask(self._reader, function)
+
+    async def _write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        if self._read_only:
+            raise StoreError(f"{self._path} was opened for reading only")
+        if self._writer is None:
+            raise StoreError(f"{self._path} is not open")
+        return await ask(self._writer, function)
+
+
+class _Writer:
+    """The room of the thread that writes."""
+
+    def __init__(self, path: Path, synchronous: Synchronous) -> None:
+        self._path = path
+        _file.look_around(path)
+        self._lock = _file.WriterLock(path)
+        try:
+            self._db = _file.open_for_writing(path, synchronous)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def perform(self, calls: list[Call]) -> None:
+        """All of them in one transaction."""
+        if not calls:
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            answers = [self._attempt(call) for call in calls]
+            self._db.execute("COMMIT")
+        except Exception as wrong:  # noqa: BLE001  # whoever waits is told
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")  # SQLite may have done so itself
+            answers = [_Failure(wrong)] * len(calls)
+        for call, answer in zip(calls, answers, strict=True):
+            _settle(self._path, call, answer)
+
+    def _attempt(self, call: Call) -> Any:
+        """One call in a savepoint: what it returned, or how it failed."""
+        self._db.execute("SAVEPOINT one")
+        answer: Any
+        try:
+            answer = call.function(self._db)
+        except Exception as wrong:
+            if not self._db.in_transaction:
+                raise  # SQLite gave up the whole transaction, on a full disk for instance
+            self._db.execute("ROLLBACK TO one")
+            answer = _Failure(wrong)
+        self._db.execute("RELEASE one")
+        return answer
+
+    def close(self) -> None:
+        """Put the log into the file, and let the next one write."""
+        try:
+            with suppress(sqlite3.Error):  # what was committed is as safe in the log
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.close()
+        finally:
+            self._lock.release()
+
+
+class _Reader:
+    """The room of the thread that reads beside a writer of the same process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = _file.connect(path, "ro")
+
+    def perform(self, calls: list[Call]) -> None:
+        """One by one."""
+        for call in calls:
+            try:
+                answer = call.function(self._db)
+            except Exception as wrong:  # noqa: BLE001  # the caller's
+                answer = _Failure(wrong)
+            _settle(self._path, call, answer)
+
+    def close(self) -> None:
+        """Leave."""
+        self._db.close()
+
+
+class _Visitor:
+    """The room of a store that only reads.
+
+    A connection to a file without a log would create one, even to read.  So while there is none,
+    each read has a connection that takes the file for immutable, and is done again if it was not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+        _file.look_around(path)
+        if not _file.inspect(path):
+            what = "is empty" if path.exists() else "does not exist"
+            raise BadStore(f"{path}: the file {what}, so there is no store to read")
+
+    def perform(self, calls: list[Call]) -> None:
+        """One by one."""
+        for call in calls:
+            try:
+                answer = self._look(call)
+            except Exception as wrong:  # noqa: BLE001  # the caller's
+                answer = _Failure(wrong)
+            _settle(self._path, call, answer)
+
+    def _look(self, call: Call) -> Any:
+        while not _file.wal_size(self._path):
+            before = self._stamp()
+            with closing(_file.connect(self._path, "ro&immutable=1")) as db:
+                try:
+                    answer = call.function(db)
+                except sqlite3.Error:
+                    if self._stamp() == before:
+                        raise
+                    continue
+            if self._stamp() == before:
+                return answer
+        if self._db is None:
+            self._db = _file.connect(self._path, "ro")
+            _file.identify(self._path, self._db)
+        return call.function(self._db)
+
+    def _stamp(self) -> tuple[int, ...]:
+        found = self._path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns, _file.wal_size(self._path)
+
+    def close(self) -> None:
+        """Leave."""
+        if self._db is not None:
+            self._db.close()
+
+
+class _Failure:
+    """An answer that is an error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _settle(path: Path, call: Call, answer: Any) -> None:
+    if not isinstance(answer, _Failure):
+        call.future.set_result(answer)
+    elif isinstance(answer.error, sqlite3.Error):
+        error = _file.explain(path, answer.error)
+        error.__cause__ = answer.error
+        call.future.set_exception(error)
+    else:
+        call.future.set_exception(answer.error)

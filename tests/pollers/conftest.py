@@ -1,0 +1,3 @@
+from pollers_kit import run
+
+__all__ = ("run",)

@@ -1,0 +1,441 @@
+"""The promises of ``pollers/store/base.py``, one function each, for any store that is open and empty."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import anyio
+import pytest
+from store_words import (
+    A1,
+    A,
+    B,
+    cancelled,
+    changed,
+    ended,
+    everything,
+    expired,
+    key,
+    new,
+    notice,
+)
+
+from pollers.store import Fenced, Store
+from pollers.store.base import StoreError
+from pollers._core.model import Job, State
+
+Promise = Callable[[Store], Awaitable[None]]
+
+
+async def begun(store: Store, *ids: str, shard=A) -> tuple[int, list[Job]]:
+    """An epoch, and jobs that are watched."""
+    epoch = await store.acquire(shard)
+    return epoch, await store.register(shard, epoch, [new(name, shard) for name in ids])
+
+
+class Contract:
+    """Each function is a promise; a store that breaks one makes it fail."""
+
+    async def an_empty_store_is_empty(self, store: Store) -> None:
+        """Nothing is in it, and its numbers start at 0."""
+        assert await store.head() == 0
+        assert await store.events(0) == []
+        assert await store.jobs() == []
+        assert await store.load_active(A) == []
+        assert await store.blobs(A) == {}
+        assert await store.acked("hook") is None
+        assert await store.find(key()) is None
+        assert await store.last_event(1) is None
+
+    async def its_identity_stays(self, store: Store) -> None:
+        """The uuid is 32 hex digits and the same whenever it is asked for."""
+        first = store.uuid
+        await begun(store, "VI1")
+        assert (len(first), int(first, 16) > 0, store.uuid) == (32, True, first)
+
+    async def closing_twice_is_harmless(self, store: Store) -> None:
+        """So that a ``finally`` may close what a block has closed."""
+        await store.aclose()
+        await store.aclose()
+
+    async def acquire_raises_the_epoch_by_one(self, store: Store) -> None:
+        """Each shard has its own, and a bucket makes another shard."""
+        assert [await store.acquire(A), await store.acquire(A)] == [1, 2]
+        assert [await store.acquire(B), await store.acquire(A1), await store.acquire(A)] == [1, 1, 3]
+
+    async def register_starts_a_job_with_its_event(self, store: Store) -> None:
+        """The row is as it was given, at version 1, and a ``watching`` event tells of it."""
+        epoch = await store.acquire(A)
+        given = new("VI1", at=7.5, deadline=90.0, submitted_at=6.25, data={"user": 7})
+        expected = Job(
+            rid=1, version=1, key=key("VI1"), state=State.WATCHING, created_at=7.5, deadline=90.0,
+            submitted_at=6.25, data={"user": 7},
+        )  # fmt: skip
+        assert await store.register(A, epoch, [given]) == [expected]
+        assert await store.jobs() == [expected]
+        (event,) = await store.events(0)
+        assert event == await store.last_event(1)
+        assert (event.seq, event.rid, event.version, event.shard) == (1, 1, 1, A)
+        assert (event.kind, event.subject) == ("videos", "VI1")
+        assert (event.type, event.at, event.data["user_data"]) == ("watching", 7.5, {"user": 7})
+
+    async def register_answers_in_the_order_it_was_asked(self, store: Store) -> None:
+        """Known and new ones mixed."""
+        epoch, _ = await begun(store, "VI2")
+        answer = await store.register(A, epoch, [new("VI3"), new("VI2"), new("VI1")])
+        assert [(job.key.remote_id, job.rid) for job in answer] == [
+            ("VI3", 2), ("VI2", 1), ("VI1", 3),
+        ]  # fmt: skip
+
+    async def a_known_key_is_returned_as_it_is(self, store: Store) -> None:
+        """Other data, times and deadlines change nothing, and no event is told."""
+        epoch, (job,) = await begun(store, "VI1")
+        await store.commit(A, epoch, [changed(job)])
+        before = await everything(store)
+        again = await store.register(A, epoch, [new("VI1", at=50.0, deadline=60.0, data="other")])
+        assert again == [changed(job).after]
+        assert await everything(store) == before
+
+    async def an_ended_job_stays_ended(self, store: Store) -> None:
+        """Without ``again`` its stored result is the answer."""
+        epoch, (job,) = await begun(store, "VI1")
+        await store.commit(A, epoch, [ended(job)])
+        assert await store.register(A, epoch, [new("VI1")]) == [ended(job).after]
+        assert await store.head() == 2
+
+    async def again_starts_a_new_row_of_an_ended_job(self, store: Store) -> None:
+        """With a rid of its own; the old row and its events stay."""
+        epoch, (job,) = await begun(store, "VI1")
+        await store.commit(A, epoch, [ended(job)])
+        (second,) = await store.register(A, epoch, [new("VI1", at=9.0)], again=True)
+        assert (second.rid, second.version, second.state) == (2, 1, State.WATCHING)
+        assert await store.jobs() == [ended(job).after, second]
+        assert await store.find(key("VI1")) == second
+        assert [event.type for event in await store.events(0)] == [
+            "watching", "succeeded", "watching",
+        ]  # fmt: skip
+
+    async def again_leaves_a_running_job_alone(self, store: Store) -> None:
+        """``again`` is for what has ended."""
+        epoch, jobs = await begun(store, "VI1")
+        assert await store.register(A, epoch, [new("VI1", at=9.0)], again=True) == jobs
+        assert await store.head() == 1
+
+    async def a_key_given_twice_gives_one_row_twice(self, store: Store) -> None:
+        """Also with ``again``, and also if the row is made by this very call."""
+        epoch = await store.acquire(A)
+        first, second = await store.register(A, epoch, [new("VI1"), new("VI1", at=2.0)])
+        assert first == second
+        await store.commit(A, epoch, [ended(first)])
+        third, fourth = await store.register(A, epoch, [new("VI1"), new("VI1")], again=True)
+        assert (third == fourth, third.rid, len(await store.jobs())) == (True, 2, 2)
+
+    async def keys_differ_by_each_of_their_parts(self, store: Store) -> None:
+        """The same remote id elsewhere is another job."""
+        keys = [key("VI1"), key("VI2"), key("VI1", B), key("VI1", kind="scrapes")]
+        keys += [replace(keys[0], provider="memos_cloud"), replace(keys[0], deployment="localhost")]
+        rids = []
+        for one in keys:
+            epoch = await store.acquire(one.shard)
+            (job,) = await store.register(one.shard, epoch, [replace(new(), key=one)])
+            rids.append(job.rid)
+        assert rids == [1, 2, 3, 4, 5, 6]
+        assert [(await store.find(one)).rid for one in keys] == rids
+
+    async def rids_are_never_used_again(self, store: Store) -> None:
+        """Whatever ended or failed in between."""
+        epoch, jobs = await begun(store, "VI1", "VI2")
+        await store.commit(A, epoch, [ended(job) for job in jobs])
+        with pytest.raises(Fenced):
+            await store.register(A, epoch + 1, [new("VI3")])
+        made = await store.register(A, epoch, [new("VI1"), new("VI3")], again=True)
+        assert [job.rid for job in made] == [3, 4]
+
+    async def an_older_epoch_is_fenced_off(self, store: Store) -> None:
+        """Whoever acquired before somebody else did writes nothing."""
+        epoch, (job,) = await begun(store, "VI1")
+        await store.acquire(A)
+        before = await everything(store)
+        with pytest.raises(Fenced):
+            await store.register(A, epoch, [new("VI2")])
+        with pytest.raises(Fenced):
+            await store.commit(A, epoch, [changed(job)], [notice()], {"learned": b"1"})
+        assert await everything(store) == before
+
+    async def an_epoch_nobody_was_given_is_fenced_off(self, store: Store) -> None:
+        """One of the future, one of another shard, one of a shard that nobody acquired."""
+        assert [await store.acquire(B), await store.acquire(B)] == [1, 2]
+        for shard, epoch in [(A, 0), (A, 1), (B, 3), (B, 0), (A1, 0)]:
+            with pytest.raises(Fenced):
+                await store.register(shard, epoch, [])
+            with pytest.raises(Fenced):
+                await store.commit(shard, epoch, [])
+
+    async def shards_do_not_fence_each_other(self, store: Store) -> None:
+        """Acquiring one leaves the owners of the others alone."""
+        epoch, (job,) = await begun(store, "VI1")
+        await store.acquire(B)
+        await store.acquire(A1)
+        assert len(await store.commit(A, epoch, [changed(job)])) == 1
+
+    async def a_commit_of_nothing_writes_nothing(self, store: Store) -> None:
+        """No rows, no events."""
+        epoch, _ = await begun(store, "VI1")
+        before = await everything(store)
+        assert await store.commit(A, epoch, []) == []
+        assert await store.register(A, epoch, []) == []
+        assert await everything(store) == before
+
+    async def a_commit_writes_the_row_and_its_event(self, store: Store) -> None:
+        """Every field of the row, and the event with the row's version."""
+        epoch, (job,) = await begun(store, "VI1")
+        after = replace(
+            job, version=2, state=State.FAILED, status="PARSE_ERROR", cause="no codec",
+            reason="why", ended_at=9.5, looks=12, submitted_at=0.5, deadline=99.0, created_at=1.5,
+            data=[1, {"ü": None}], features={"size": 3, "duration": 1.25},
+        )  # fmt: skip
+        moved = replace(ended(job), after=after, type="failed", at=9.5, data={"cause": "no codec"})
+        (event,) = await store.commit(A, epoch, [moved])
+        assert await store.jobs() == [after]
+        assert await store.last_event(job.rid) == event
+        assert await store.events(1) == [event]
+        assert (event.rid, event.version, event.shard, event.kind, event.subject) == (
+            1, 2, A, "videos", "VI1",
+        )  # fmt: skip
+        assert (event.type, event.at, event.data) == ("failed", 9.5, {"cause": "no codec"})
+
+    async def a_commit_tells_in_the_order_it_was_given(self, store: Store) -> None:
+        """Transitions as they came, whatever their rids, then notices; the answer is what is read."""
+        epoch, (one, two, three) = await begun(store, "VI1", "VI2", "VI3")
+        given = [changed(three), ended(one), changed(two)]
+        rows = await store.commit(A, epoch, given, [notice("stalled"), notice("resumed")])
+        assert [row.rid for row in rows] == [3, 1, 2, 0, 0]
+        assert [row.type for row in rows[3:]] == ["stalled", "resumed"]
+        assert [row.seq for row in rows] == sorted({row.seq for row in rows})
+        assert await store.events(3) == rows
+
+    async def two_steps_of_one_job_fit_into_one_commit(self, store: Store) -> None:
+        """In their order; in the other they don't."""
+        epoch, (job,) = await begun(store, "VI1")
+        first = changed(job)
+        second = ended(first.after)
+        with pytest.raises(StoreError):
+            await store.commit(A, epoch, [second, first])
+        rows = await store.commit(A, epoch, [first, second])
+        assert [row.version for row in rows] == [2, 3]
+        assert await store.find(job.key) == second.after
+
+    async def a_stale_transition_stops_the_whole_commit(self, store: Store) -> None:
+        """What came before it, beside it and after it did not happen either."""
+        epoch, (one, two, three) = await begun(store, "VI1", "VI2", "VI3")
+        await store.commit(A, epoch, [changed(two)])
+        before = await everything(store)
+        with pytest.raises(StoreError):
+            given = [changed(one), ended(two), changed(three)]
+            await store.commit(A, epoch, given, [notice()], {"learned": b"1"})
+        assert await everything(store) == before
+
+    async def a_transition_happens_once(self, store: Store) -> None:
+        """The same one again, in the same commit or a later one, is stale."""
+        epoch, (job,) = await begun(store, "VI1")
+        with pytest.raises(StoreError):
+            await store.commit(A, epoch, [changed(job), changed(job)])
+        await store.commit(A, epoch, [changed(job)])
+        with pytest.raises(StoreError):
+            await store.commit(A, epoch, [changed(job)])
+        assert await store.head() == 2
+
+    async def a_transition_of_no_row_is_stale(self, store: Store) -> None:
+        """A row that was never registered, at any version, can't change."""
+        epoch, (job,) = await begun(store, "VI1")
+        for version in (0, 1, 2):
+            with pytest.raises(StoreError):
+                await store.commit(A, epoch, [ended(replace(job, rid=7, version=version))])
+        assert await store.head() == 1
+
+    async def a_transition_from_the_future_is_stale(self, store: Store) -> None:
+        """A version is skipped by nobody."""
+        epoch, (job,) = await begun(store, "VI1")
+        with pytest.raises(StoreError):
+            await store.commit(A, epoch, [ended(replace(job, version=2))])
+        assert await store.jobs() == [job]
+
+    async def notices_are_counted_per_shard(self, store: Store) -> None:
+        """They have no row and no kind; their subject is the account."""
+        epoch, _ = await begun(store, "VI1")
+        other = await store.acquire(B)
+        rows = [
+            *await store.commit(A, epoch, [], [notice(at=1.0)]),
+            *await store.commit(B, other, [], [notice(at=2.0), notice(at=3.0)]),
+            *await store.commit(A, epoch, [], [notice("resumed", at=4.0)]),
+        ]
+        assert [(row.rid, row.version, row.shard, row.subject) for row in rows] == [
+            (0, 1, A, "alice"), (0, 1, B, "bob"), (0, 2, B, "bob"), (0, 2, A, "alice"),
+        ]  # fmt: skip
+        assert {(row.kind, row.data["code"]) for row in rows} == {("", "0401")}
+        assert await store.events(1) == rows
+        assert await store.last_event(0) is None
+
+    async def blobs_are_kept_by_name_and_shard(self, store: Store) -> None:
+        """A name is replaced, the others stay."""
+        epoch = await store.acquire(A)
+        other = await store.acquire(A1)
+        await store.commit(A, epoch, [], blobs={"times": b"1", "gates": b"\x00\xff"})
+        await store.commit(A, epoch, [], blobs={"times": b"2"})
+        await store.commit(A1, other, [], blobs={"times": b"3"})
+        await store.commit(A, epoch, [])
+        assert await store.blobs(A) == {"times": b"2", "gates": b"\x00\xff"}
+        assert await store.blobs(A1) == {"times": b"3"}
+        assert await store.blobs(B) == {}
+        assert await store.head() == 0
+
+    async def load_active_gives_what_has_not_ended(self, store: Store) -> None:
+        """By rid, of this shard only; every way to end counts."""
+        epoch, jobs = await begun(store, "VI3", "VI1", "VI2", "VI4", "VI5")
+        await begun(store, "VI1", shard=B)
+        uncertain = replace(changed(jobs[1]).after, state=State.UNCERTAIN)
+        await store.commit(
+            A, epoch,
+            [
+                cancelled(jobs[4]), ended(jobs[2]), expired(jobs[3]),
+                replace(changed(jobs[1]), after=uncertain),
+            ],
+        )  # fmt: skip
+        assert await store.load_active(A) == [jobs[0], uncertain]
+        assert [job.rid for job in await store.load_active(B)] == [6]
+
+    async def events_are_read_behind_a_number(self, store: Store) -> None:
+        """Not including it, in order, at most so many; behind the end there is nothing."""
+        await begun(store, "VI1", "VI2", "VI3")
+        await begun(store, "VI1", shard=B)
+        every = await store.events(0)
+        seqs = [event.seq for event in every]
+        assert (len(every), seqs, await store.head()) == (4, sorted(seqs), seqs[-1])
+        assert await store.events(seqs[0]) == every[1:]
+        assert await store.events(seqs[1], 1) == every[2:3]
+        assert await store.events(-5, 2) == every[:2]
+        assert await store.events(0, 0) == []
+        assert await store.events(seqs[-1]) == await store.events(2**70) == []
+
+    async def events_come_five_hundred_at_a_time(self, store: Store) -> None:
+        """Unless asked otherwise."""
+        await begun(store, *(f"VI{i}" for i in range(501)))
+        assert len(await store.events(0)) == 500
+        assert len(await store.events(500)) == 1
+
+    async def the_last_event_is_the_newest(self, store: Store) -> None:
+        """Of this job, whatever happened to others since."""
+        epoch, (one, two) = await begun(store, "VI1", "VI2")
+        await store.commit(A, epoch, [changed(one)])
+        await store.commit(A, epoch, [ended(changed(one).after)])
+        await store.commit(A, epoch, [changed(two)], [notice()])
+        last = await store.last_event(one.rid)
+        assert (last.type, last.version) == ("succeeded", 3)
+        assert (await store.last_event(two.rid)).type == "changed"
+
+    async def a_mark_never_goes_back(self, store: Store) -> None:
+        """Each sink has its own."""
+        for seq in (5, 3, 5):
+            await store.ack("hook", seq)
+            assert await store.acked("hook") == 5
+        await store.ack("hook", 6)
+        await store.ack("log", 0)
+        assert [await store.acked(name) for name in ("hook", "log", "other")] == [6, 0, None]
+
+    async def find_gives_the_newest_row(self, store: Store) -> None:
+        """After any number of starts; None for a key that nobody registered."""
+        epoch, (job,) = await begun(store, "VI1")
+        for _ in range(3):
+            await store.commit(A, epoch, [ended(job)])
+            (job,) = await store.register(A, epoch, [new("VI1")], again=True)
+        assert (await store.find(key("VI1"))).rid == 4
+        assert await store.find(key("VI9")) is None
+
+    async def jobs_are_chosen_by_shard_and_state(self, store: Store) -> None:
+        """By rid, at most so many."""
+        epoch, (one, two) = await begun(store, "VI2", "VI1")
+        _, (three,) = await begun(store, "VI1", shard=B)
+        await store.commit(A, epoch, [ended(one)])
+        one = ended(one).after
+        assert await store.jobs() == [one, two, three]
+        assert await store.jobs(shard=A) == await store.jobs(limit=2) == [one, two]
+        assert await store.jobs(state=State.WATCHING) == [two, three]
+        assert await store.jobs(state=State.WATCHING, limit=1) == [two]
+        assert await store.jobs(shard=A, state=State.SUCCEEDED) == [one]
+        assert await store.jobs(shard=B, state=State.SUCCEEDED) == []
+        assert await store.jobs(shard=replace(A, provider="other")) == []
+        assert await store.jobs(limit=0) == []
+
+    async def any_json_value_comes_back(self, store: Store) -> None:
+        """Text of every script, numbers of every size, nothing and emptiness."""
+        values = [None, True, 0, -1, 2**53, 1e-9, 0.1, "", "ünï\u0000\u2028🎬", [], {}, [{"a": [None]}]]
+        epoch = await store.acquire(A)
+        jobs = [new(f"VI{i}", data=value) for i, value in enumerate(values)]
+        await store.register(A, epoch, jobs)
+        assert [job.data for job in await store.jobs()] == values
+        assert [event.data["user_data"] for event in await store.events(0)] == values
+
+    async def any_text_may_be_an_id(self, store: Store) -> None:
+        """Nothing in an id has a meaning to the store, and case counts."""
+        ids = ["", "'", '"; DROP TABLE job; --', "VI%", "vi_", "VI_", "ü", "u\u0308", "\u0000", "1", "1.0"]
+        epoch, jobs = await begun(store, *ids)
+        assert [job.rid for job in jobs] == list(range(1, len(ids) + 1))
+        assert [(await store.find(key(name))).key.remote_id for name in ids] == ids
+        assert [job.key.remote_id for job in await store.load_active(A)] == ids
+
+    async def nothing_is_deleted(self, store: Store) -> None:
+        """What ended and was delivered is still there."""
+        epoch, (job,) = await begun(store, "VI1")
+        await store.commit(A, epoch, [ended(job)])
+        await store.ack("hook", 2)
+        await store.acquire(A)
+        assert (len(await store.events(0)), len(await store.jobs())) == (2, 1)
+
+    async def many_at_once_do_not_mix(self, store: Store) -> None:
+        """Fifty tasks register the same three jobs and end their own: one row and event each."""
+        epoch = await store.acquire(A)
+        met: list[Job] = []
+
+        async def one(number: int) -> None:
+            mine, shared = await store.register(
+                A, epoch, [new(f"own {number}"), new(f"VI{number % 3}")]
+            )
+            met.append(shared)
+            await store.commit(A, epoch, [ended(mine)])
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(one, number)
+        assert len({job.rid for job in met}) == len(set(met_keys(met))) == 3
+        assert (len(await store.jobs()), await store.head()) == (53, 103)
+        assert len(await store.load_active(A)) == 3
+        await everything(store)
+
+    async def of_many_who_end_a_job_one_succeeds(self, store: Store) -> None:
+        """The others learn that their version is stale."""
+        epoch, (job,) = await begun(store, "VI1")
+        told: list[str] = []
+
+        async def end() -> None:
+            try:
+                await store.commit(A, epoch, [ended(job)], [notice()])
+            except StoreError:
+                told.append("stale")
+            else:
+                told.append("done")
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(end)
+        assert (told.count("done"), told.count("stale"), await store.head()) == (1, 19, 3)
+
+
+def met_keys(jobs: list[Job]) -> list[str]:
+    return [job.key.remote_id for job in jobs]
+
+
+PROMISES: dict[str, Promise] = {
+    name: promise
+    for name, promise in inspect.getmembers(Contract(), inspect.iscoroutinefunction)
+    if not name.startswith("_")
+}

@@ -1,0 +1,70 @@
+"""What the tests of the stores say often: small domains, values made shortly, everything at once."""
+
+from dataclasses import replace
+from typing import Any
+
+from pollers._core.model import Job, JobKey, NewJob, Notice, Phase, Shard, Sighting, State, Transition
+from pollers._core.step import cancel, expire, step
+from pollers.store import Store
+
+A = Shard("memories_ai", "api.memories.ai", "alice")
+B = Shard("memories_ai", "api.memories.ai", "bob")
+A1 = replace(A, bucket=1)
+SHARDS = (A, B, A1)
+IDS = ("VI1", "VI2", "VI3")
+SINKS = ("hook", "log")
+
+
+def key(remote_id: str = "VI1", shard: Shard = A, kind: str = "videos") -> JobKey:
+    return JobKey(shard.provider, shard.deployment, shard.account, kind, remote_id)
+
+
+def new(remote_id: str = "VI1", shard: Shard = A, *, at: float = 1.0, **more: Any) -> NewJob:
+    return NewJob(key=key(remote_id, shard), created_at=at, **more)
+
+
+def changed(job: Job, status: str = "UNPARSE", *, at: float = 2.0) -> Transition:
+    after = replace(job, version=job.version + 1, state=State.WATCHING, status=status, looks=1)
+    return Transition(after=after, type="changed", at=at, data={"status": status})
+
+
+def ended(job: Job, *, at: float = 3.0) -> Transition:
+    seen = Sighting(remote_id=job.key.remote_id, phase=Phase.SUCCEEDED, status="PARSE")
+    moved = step(replace(job, state=State.WATCHING), seen, at=at, looks=2)
+    assert moved is not None
+    return moved
+
+
+def expired(job: Job, *, at: float = 4.0) -> Transition:
+    return expire(replace(job, state=State.WATCHING), "deadline", at=at, looks=3)
+
+
+def cancelled(job: Job, *, at: float = 5.0) -> Transition:
+    return cancel(replace(job, state=State.WATCHING), at=at, looks=4)
+
+
+def notice(type: str = "stalled", *, at: float = 6.0) -> Notice:
+    return Notice(type=type, at=at, data={"code": "0401"})
+
+
+async def everything(store: Store) -> dict[str, Any]:
+    """All that can be seen of a store, and that it agrees with itself."""
+    jobs = await store.jobs()
+    events = await store.events(0, 100_000)
+    told: dict[int, int] = {}
+    for event in events:
+        told[event.rid] = told.get(event.rid, 0) + bool(event.rid)
+    assert {job.rid: job.version for job in jobs} == {rid: n for rid, n in told.items() if rid}
+    assert [event.seq for event in events] == sorted({event.seq for event in events})
+    return {
+        "jobs": jobs,
+        "events": events,
+        "head": await store.head(),
+        "active": [await store.load_active(shard) for shard in SHARDS],
+        "of shards": [await store.jobs(shard=shard) for shard in SHARDS],
+        "states": {state: await store.jobs(state=state) for state in State},
+        "last": [await store.last_event(rid) for rid in range(len(jobs) + 2)],
+        "found": [await store.find(key(name, shard)) for shard in SHARDS for name in IDS],
+        "blobs": [await store.blobs(shard) for shard in SHARDS],
+        "acked": [await store.acked(sink) for sink in SINKS],
+    }

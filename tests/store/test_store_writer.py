@@ -1,0 +1,290 @@
+"""The threads behind the SQLite store: group commit, waiting, cancelling, ending."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import anyio
+import pytest
+import trio
+from store_words import A, changed, ended, everything, new
+from test_store_file import HERE, ROOT, contents, fill, opened
+
+from pollers.store.base import StoreError
+from pollers.store.sqlite import SqliteStore
+from resilience.testing import run_virtual
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def run(request):
+    """Runs an async function on the one and on the other."""
+    return lambda main, *args: anyio.run(main, *args, backend=request.param)
+
+
+def threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("pollers")]
+
+
+class Gate:
+    """Keeps a thread of a store busy until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered, self._open = threading.Event(), threading.Event()
+
+    def __call__(self, _db) -> None:
+        self.entered.set()
+        assert self._open.wait(10)
+
+    async def is_entered(self) -> None:
+        while not self.entered.is_set():
+            await anyio.sleep(0.001)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def test_group_commit(run, tmp_path) -> None:
+    """200 tasks that commit at once share a few COMMITs; each still has an event of its own."""
+
+    async def main():
+        store = await opened(tmp_path / "jobs.db")
+        epoch = await store.acquire(A)
+        jobs = await store.register(A, epoch, [new(f"VI{i}") for i in range(200)])
+        statements = []
+        await store._write(lambda db: db.set_trace_callback(statements.append))
+        async with anyio.create_task_group() as tasks:
+            for job in jobs:
+                tasks.start_soon(store.commit, A, epoch, [ended(job)])
+        assert await store.load_active(A) == []
+        assert await store.head() == 400
+        assert statements.count("COMMIT") <= 20
+        await store.aclose()
+
+    run(main)
+
+
+def test_a_failure_in_a_group_is_alone(run, tmp_path) -> None:
+    """Stale ones, fenced ones and nonsense fail; the others of the same transaction happen."""
+
+    async def main():
+        store = await opened(tmp_path / "jobs.db")
+        epoch = await store.acquire(A)
+        jobs = await store.register(A, epoch, [new(f"VI{i}") for i in range(30)])
+        gate, told = Gate(), []
+
+        async def one(number, job):
+            stale, fenced = number % 3 == 1, number % 3 == 2
+            move = ended(changed(job).after) if stale else ended(job)
+            try:
+                await store.commit(A, epoch + fenced, [move])
+            except StoreError as error:
+                told.append((number % 3, type(error).__name__))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store._write, gate)
+            await gate.is_entered()
+            for number, job in enumerate(jobs):
+                tasks.start_soon(one, number, job)
+            await anyio.wait_all_tasks_blocked()
+            gate.open()
+        assert sorted(told) == [(1, "StoreError")] * 10 + [(2, "Fenced")] * 10
+        assert [job.rid for job in await store.load_active(A)] == [
+            job.rid for number, job in enumerate(jobs) if number % 3
+        ]
+        await everything(store)
+        await store.aclose()
+
+    run(main)
+
+
+def test_readers_never_wait_for_the_writer(run, tmp_path) -> None:
+    """In the middle of a transaction they see what was committed before it, and the loop goes on."""
+
+    async def main():
+        store = await opened(tmp_path / "jobs.db")
+        epoch = await store.acquire(A)
+        (job,) = await store.register(A, epoch, [new("VI1")])
+        gate = Gate()
+
+        def half(db):
+            db.execute("UPDATE job SET looks = 99")
+            gate(db)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store._write, half)
+            await gate.is_entered()
+            assert await store.jobs() == [job]
+            reader = await opened(tmp_path / "jobs.db", read_only=True)
+            assert await reader.jobs() == [job]
+            await reader.aclose()
+            gate.open()
+        assert [one.looks for one in await store.jobs()] == [99]
+        await store.aclose()
+
+    run(main)
+
+
+def test_a_cancelled_waiter(run, tmp_path) -> None:
+    """What had not begun does not happen, what had does; the thread and the others don't mind."""
+
+    async def main():
+        store = await opened(tmp_path / "jobs.db")
+        epoch = await store.acquire(A)
+        gate = Gate()
+
+        async def begun():
+            with scopes[0]:
+                await store._write(lambda db: (gate(db), db.execute("INSERT INTO sink VALUES ('begun', 1)")))
+
+        async def waiting():
+            with scopes[1]:
+                await store.ack("waiting", 1)
+
+        scopes = [anyio.CancelScope(), anyio.CancelScope()]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(begun)
+            await gate.is_entered()
+            tasks.start_soon(waiting)
+            tasks.start_soon(store.register, A, epoch, [new("VI1")])
+            await anyio.wait_all_tasks_blocked()
+            for scope in scopes:
+                scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            gate.open()
+        assert [scope.cancelled_caught for scope in scopes] == [True, True]
+        assert [await store.acked(name) for name in ("begun", "waiting")] == [1, None]
+        assert len(await store.jobs()) == 1
+        await store.aclose()
+
+    run(main)
+
+
+def test_closing_finishes_what_was_begun(run, tmp_path) -> None:
+    """Whoever waits gets an answer; then both threads are gone, even if the closer is cancelled."""
+
+    async def main():
+        store = await opened(tmp_path / "jobs.db")
+        assert sorted(threads()) == ["pollers store reader", "pollers store writer"]
+        epoch = await store.acquire(A)
+        gate = Gate()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store._write, gate)
+            await gate.is_entered()
+            tasks.start_soon(store.register, A, epoch, [new("VI1")])
+            await anyio.wait_all_tasks_blocked()
+            gate.open()
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await store.aclose()
+        assert threads() == []
+        assert len((await contents(tmp_path / "jobs.db"))["jobs"]) == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("run_again", [asyncio.run, trio.run], ids=["asyncio", "trio"])
+def test_a_loop_that_is_gone(run, run_again, tmp_path) -> None:
+    """Waiters of a loop that ended are no trouble; another loop goes on with the same store."""
+    store, gate = SqliteStore(tmp_path / "jobs.db"), Gate()
+
+    async def first():
+        await store.open()
+        with anyio.move_on_after(0.01):
+            await store._write(gate)
+
+    async def second():
+        assert await store.acquire(A) == 1
+        await store.aclose()
+
+    run(first)
+    gate.open()
+    run_again(second)
+    assert threads() == []
+
+
+def test_errors_of_one_group_are_not_shared(tmp_path) -> None:
+    """Each waiter has an exception of its own, so that tracebacks don't pile up."""
+
+    async def main():
+        store = await opened(tmp_path / "jobs.db")
+        gate, told = Gate(), []
+
+        async def one():
+            try:
+                await store.acquire(A)
+            except StoreError as error:
+                told.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store._write, gate)
+            await gate.is_entered()
+            for _ in range(3):
+                tasks.start_soon(one)
+            await anyio.wait_all_tasks_blocked()
+            store._writer.submit(lambda db: db.execute("COMMIT"))  # what a bad disk may do
+            gate.open()
+        assert (len(told), len({id(error) for error in told})) == (3, 3)
+        assert await store.acquire(A) == 1
+        await store.aclose()
+
+    anyio.run(main)
+
+
+def test_nothing_is_kept_while_a_thread_waits(tmp_path) -> None:
+    """A large answer is the caller's alone."""
+
+    async def main():
+        store = await opened(tmp_path / "jobs.db")
+        found = await store.jobs()
+        gc.collect()
+        assert [kind for kind in gc.get_referrers(found) if isinstance(kind, asyncio.Future)] == []
+        assert sys.getrefcount(found) <= 3
+        await store.aclose()
+
+    fill(tmp_path / "jobs.db")
+    anyio.run(main)
+
+
+def test_virtual_time_waits_for_the_threads(tmp_path) -> None:
+    """A timer of an hour does not go off because a disk sync takes a while."""
+
+    async def main():
+        store = await opened(tmp_path / "jobs.db")
+        loop = asyncio.get_running_loop()
+        loop.call_later(3600, lambda: None)
+        start = loop.time()
+        epoch = await store.acquire(A)
+        for number in range(20):
+            await store.register(A, epoch, [new(f"VI{number}")])
+            await store.head()
+        assert loop.time() == start
+        await store.aclose()
+
+    run_virtual(main)
+
+
+@pytest.mark.slow
+def test_leaving_without_closing(tmp_path) -> None:
+    """A program that forgets to close ends at once, and its file is fine."""
+    program = (
+        "import asyncio, test_store_file as t\n"
+        "async def main():\n"
+        "    store = await t.opened(t.Path('jobs.db'))\n"
+        "    await store.acquire(t.A)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, timeout=20, capture_output=True, text=True,
+        env={"PYTHONPATH": f"{HERE}:{ROOT}"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+    async def main():
+        store = await opened(Path(tmp_path, "jobs.db"))
+        assert await store.acquire(A) == 2
+        await store.aclose()
+
+    anyio.run(main)
