@@ -30,7 +30,7 @@ class Pace:
 class Watched:
     """One job that we are watching."""
 
-    __slots__ = ("born", "deadline", "job", "looks", "missing_since", "next_at")
+    __slots__ = ("born", "deadline", "job", "looks", "missing_since", "next_at", "odd")
 
     def __init__(self, job: Job, *, born: float, deadline: float, next_at: float) -> None:
         self.job = job
@@ -39,6 +39,8 @@ class Watched:
         self.looks = job.looks
         self.missing_since: float | None = None
         self.next_at = next_at
+        self.odd = False
+        """The API refuses to look at it; it is asked for alone, or it would spoil every batch."""
 
 
 class Watch:
@@ -54,6 +56,9 @@ class Watch:
         self._overdue: list[tuple[float, int]] = []
         self._batches: deque[list[int]] = deque()
         """Halves of a batch that was refused as a whole; they go first, one at a time."""
+        self._picked_is_half = False
+        self._half: list[int] = []
+        """The half that is under way."""
 
     def add(self, job: Job, *, now: float, wall: float, first_look: float) -> None:
         """Watch a job; its calendar deadline is anchored to the monotonic clock here."""
@@ -66,7 +71,8 @@ class Watch:
         self.jobs[job.rid] = one
         heapq.heappush(self._due, (one.next_at, job.rid))
         if deadline < INFINITE:
-            heapq.heappush(self._overdue, (deadline + self._pace.final_grace, job.rid))
+            # it may have passed while nobody was running: there is always time for one more look
+            heapq.heappush(self._overdue, (max(deadline, now) + self._pace.final_grace, job.rid))
 
     def remove(self, rid: int) -> Watched | None:
         """Stop watching; the heaps forget it when they come to it."""
@@ -88,14 +94,25 @@ class Watch:
 
     def pick(self, count: int) -> list[str]:
         """The ids to ask for now: those that are due, then those that are next, which cost nothing."""
+        self._put_back()
         self.picked = self._picked_again() or self._picked_soonest(count)
         return [one.job.key.remote_id for one in self.picked]
 
+    def _put_back(self) -> None:
+        """A look may pick twice: its first request was rejected by a quota, and it goes once more."""
+        for one in self._take_picked():
+            heapq.heappush(self._due, (one.next_at, one.job.rid))
+        if self._half:
+            self._batches.appendleft(self._half)
+            self._half = []
+
     def _picked_again(self) -> list[Watched]:
         while self._batches:
-            batch = [self.jobs[rid] for rid in self._batches.popleft() if rid in self.jobs]
+            self._half = self._batches.popleft()
+            batch = [self.jobs[rid] for rid in self._half if rid in self.jobs]
             if batch:
                 return batch
+        self._half = []
         return []
 
     def _picked_soonest(self, count: int) -> list[Watched]:
@@ -115,6 +132,7 @@ class Watch:
     ) -> list[Transition]:
         """What the look at the picked jobs means; they are scheduled anew."""
         transitions = []
+        self._half = []
         for one in self._take_picked():
             seen = sightings.get(one.job.key.remote_id)
             seen = seen or Sighting(remote_id=one.job.key.remote_id, phase=Phase.MISSING)
@@ -136,6 +154,7 @@ class Watch:
 
     def failed(self, *, now: float, retry_at: float) -> None:
         """The look at the picked jobs failed: nobody learned anything about them."""
+        self._half = []
         for one in self._take_picked():
             self._again(one, now, retry_at)
 
@@ -145,6 +164,7 @@ class Watch:
         if len(rids) < 2:  # noqa: PLR2004
             return False
         self.picked = []
+        self._half = []
         half = len(rids) // 2
         self._batches.extendleft((rids[half:], rids[:half]))
         return True

@@ -128,6 +128,7 @@ class Poller:
         self._sinks = [s if isinstance(s, CallbackSink) else CallbackSink(s) for s in sinks]
         self._waiting: dict[int, anyio.Event] = {}
         self._head = 0
+        self._opened_at = 0
         self._news = anyio.Event()
         self._ready = anyio.Event()
         self._stopped: PollerStopped | None = None
@@ -182,7 +183,7 @@ class Poller:
         await self.store.open()
         for loop in self._loops:
             await loop.open()
-        self._head = await self.store.head()
+        self._head = self._opened_at = await self.store.head()
         self._ready.set()
 
     async def _run(self) -> None:
@@ -343,7 +344,7 @@ class Poller:
         """Deliver every event to one sink, from its cursor on; a failing sink is asked again."""
         seq = await self.store.acked(sink.name)
         if seq is None:
-            seq = self._head  # a new sink starts now: the past was never promised to it
+            seq = self._opened_at  # a new sink starts now: the past was never promised to it
             await self.store.ack(sink.name, seq)
         failures = 0
         while True:

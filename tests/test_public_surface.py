@@ -39,7 +39,9 @@ def test_every_public_name_is_documented(name):
     assert inspect.getdoc(thing)
     if inspect.isclass(thing):
         for key, member in vars(thing).items():
-            if not key.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
+            if not key.startswith("_") and (
+                inspect.isfunction(member) or isinstance(member, property)
+            ):
                 assert inspect.getdoc(member), f"{name}.{key}"
 
 

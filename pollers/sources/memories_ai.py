@@ -9,11 +9,13 @@ Wire facts: https://api-tools.memories.ai/visual-search/list-videos (``PARSE`` m
 come as ``video_no`` or ``videoNo``, numbers as numbers or text, and a missing cause as ``"null"``).
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import anyio
 
 from pollers._core.model import Sighting
 from pollers.sources.base import Pick, StatusWords
@@ -21,8 +23,8 @@ from resilience import FatalError, Guard
 
 BASE_URL = "https://api.memories.ai/serve/api/v1"
 BATCH = 200
-SPACING = 0.2
-"""Seconds: list_videos is limited to 5 requests a second per account."""
+SPACING = 0.21
+"""Seconds: list_videos is limited to 5 requests a second per account, and requests arrive unevenly."""
 
 WORDS = StatusWords(
     pending=("UNPARSE", "PENDING", "PROCESSING", "UPLOADING"),
@@ -61,17 +63,20 @@ class MemoriesVideos:
         folder_id: int | str | None = None,
     ) -> None:
         parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"base_url={base_url!r}: expected an http(s) URL such as {BASE_URL}")
         self.session = session
         self.guard = guard or guard_of(session) or Guard("memories_ai")
-        self.deployment = parts.netloc
+        # stored with every job: no user name or password, and one spelling
+        self.deployment = parts.netloc.rpartition("@")[2].lower()
         self._base_url = base_url.rstrip("/")
         self._headers = {"Authorization": api_key} if api_key else {}
         names = {"unique_id": unique_id, "folder_id": folder_id}
         self._where = {key: value for key, value in names.items() if value is not None}
         self._pages_of_everything: int | None = None
         """None while ``video_nos`` is honoured, else how many pages the whole list has."""
+        self._free_at = -math.inf
+        """Loop time from which the next request of the same look may go."""
 
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
         """One look at up to 200 videos."""
@@ -86,7 +91,7 @@ class MemoriesVideos:
         return await self._otherwise(guard, asked, found)
 
     async def _by_numbers(self, guard: Guard, pick: Pick, asked: list[str]) -> dict[str, Sighting]:
-        async def list_videos() -> Any:
+        async def list_videos() -> aiohttp.ClientResponse | None:
             asked[:] = pick(self.batch)
             if not asked:
                 return None
@@ -94,14 +99,21 @@ class MemoriesVideos:
             return await self._post("list_videos", body)
 
         try:
-            data = _data(await guard.options(endpoint="list").call(list_videos))
+            data = await _data(await guard.options(endpoint="list").call(list_videos))
         except FatalError as error:
             if len(asked) == 1 and _is_unknown_video(error):
                 return {}
             raise
         found = dict(self._sightings(data))
+        page, pages = 1, _pages(data)
+        while found and not set(asked) <= set(found) and not set(found) - set(asked) and page < pages:
+            page += 1  # the server's pages are shorter than our batch
+            more = dict(self._sightings(await self._page(guard, page, video_nos=asked)))
+            if not more:
+                break
+            found |= more
         if set(found) - set(asked):
-            self._pages_of_everything = _pages(data)
+            self._pages_of_everything = pages
         return {number: seen for number, seen in found.items() if number in asked}
 
     async def _otherwise(
@@ -122,31 +134,43 @@ class MemoriesVideos:
             page += 1
         return {number: found[number] for number in asked if number in found}
 
-    async def _page(self, guard: Guard, page: int) -> Mapping[str, Any]:
-        async def list_videos() -> Any:
-            return await self._post("list_videos", {"page": page, "size": BATCH, **self._where})
+    async def _page(self, guard: Guard, page: int, **which: Any) -> Mapping[str, Any]:
+        async def list_videos() -> aiohttp.ClientResponse:
+            body = {"page": page, "size": BATCH, **which, **self._where}
+            return await self._post("list_videos", body)
 
-        return _data(await guard.options(endpoint="list").call(list_videos))
+        await self._spaced()
+        return await _data(await guard.options(endpoint="list").call(list_videos))
 
     async def _metadata(self, guard: Guard, number: str) -> dict[str, Sighting]:
-        async def get_metadata() -> Any:
+        async def get_metadata() -> aiohttp.ClientResponse:
             url = f"{self._base_url}/get_metadata"
             query = {"video_no": number, **{k: str(v) for k, v in self._where.items()}}
+            self._sent()
             async with self.session.get(url, params=query, headers=self._headers) as response:
-                return await _json(response)
+                return await _read(response)
 
+        await self._spaced()
         try:
-            data = _data(await guard.options(endpoint="list").call(get_metadata))
+            data = await _data(await guard.options(endpoint="list").call(get_metadata))
         except FatalError as error:
             if _is_unknown_video(error):
                 return {}
             raise
         return dict(self._sightings({"videos": [data]})) if data else {}
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def _spaced(self) -> None:
+        """One look may be many requests here, and they share the documented limit."""
+        await anyio.sleep(max(0.0, self._free_at - anyio.current_time()))
+
+    def _sent(self) -> None:
+        self._free_at = anyio.current_time() + self.spacing
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> aiohttp.ClientResponse:
         url = f"{self._base_url}/{path}"
+        self._sent()
         async with self.session.post(url, json=body, headers=self._headers) as response:
-            return await _json(response)
+            return await _read(response)
 
     def _sightings(self, data: Mapping[str, Any]) -> Iterator[tuple[str, Sighting]]:
         for video in _videos(data):
@@ -171,11 +195,13 @@ def guard_of(session: aiohttp.ClientSession) -> Guard | None:
     return None
 
 
-async def _json(response: aiohttp.ClientResponse) -> Any:
-    """The decoded body for the guard to judge; a status of 400 or more without JSON raises."""
-    if "json" not in response.content_type:
-        response.raise_for_status()
-    return await response.json(content_type=None)
+async def _read(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+    """The whole answer, for the guard to judge with its status and headers."""
+    await response.read()
+    if response.ok and not isinstance(await response.json(content_type=None), dict):
+        # without an envelope it says nothing, least of all that there is no such video
+        raise aiohttp.ClientPayloadError("the answer is not a JSON object")
+    return response
 
 
 def _is_unknown_video(error: FatalError) -> bool:
@@ -183,8 +209,8 @@ def _is_unknown_video(error: FatalError) -> bool:
     return error.code == "0001" and "not found" in error.message.casefold()
 
 
-def _data(body: Any) -> Mapping[str, Any]:
-    data = body.get("data") if isinstance(body, Mapping) else None
+async def _data(response: aiohttp.ClientResponse | None) -> Mapping[str, Any]:
+    data = (await response.json(content_type=None)).get("data") if response else None
     return data if isinstance(data, Mapping) else {}
 
 
@@ -206,8 +232,9 @@ def _either(video: Mapping[str, Any], *names: str) -> Any:
 def _number(value: Any) -> float | None:
     """Numbers come as numbers or as text."""
     try:
-        return None if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+        number = math.nan if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None
 
 

@@ -68,7 +68,7 @@ def is_json_type(content_type: str) -> bool:
 
 def _has_own_code(error: BaseException) -> bool:
     # aiohttp's ClientResponseError.code is the HTTP status under an old name
-    return isinstance(getattr(error, "code", None), (str, int)) and not hasattr(error, "status")
+    return not hasattr(error, "status") and isinstance(getattr(error, "code", None), (str, int))
 
 
 def _first_int(holder: Any, *names: str) -> int | None:

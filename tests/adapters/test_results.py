@@ -114,14 +114,14 @@ def transport(*answers):
     ), seen
 
 
-OK = lambda: httpx.Response(200, json={"code": "0000", "msg": "ok"})  # noqa: E731
+def answering(status, **content):
+    """Makes a new response each time."""
+    return lambda: httpx.Response(status, **content)
 
 
-def BUSY():
-    return httpx.Response(200, json={"code": "0429", "msg": "busy"}, headers={"Retry-After": "7"})  # noqa: E731
-
-
-DOWN = lambda: httpx.Response(503, text="<html>")  # noqa: E731
+OK = answering(200, json={"code": "0000", "msg": "ok"})
+BUSY = answering(200, json={"code": "0429", "msg": "busy"}, headers={"Retry-After": "7"})
+DOWN = answering(503, text="<html>")
 
 
 def test_httpx_response_is_judged_by_its_body(run):

@@ -5,7 +5,16 @@ from itertools import count
 
 from resilience import Recovers, Rule, Verdict
 from resilience._core.admission.machine import Machine
-from resilience._core.admission.model import Go, Judgement, Keys, Park, Permit, Refuse, ScopeKey, Ticket
+from resilience._core.admission.model import (
+    Go,
+    Judgement,
+    Keys,
+    Park,
+    Permit,
+    Refuse,
+    ScopeKey,
+    Ticket,
+)
 from resilience._core.instants import Now
 from resilience._core.policy.model import Escalation, Wait
 

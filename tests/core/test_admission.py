@@ -133,7 +133,9 @@ def test_hint_is_a_floor(desk):
 def test_rejections_in_flight_are_one_closing(desk):
     """Ten calls were on the way: their rejections count once, and the longest hint holds."""
     calls = [desk.call() for _ in range(10)]
-    for call, hint in zip(calls, [3.0, None, 7.0, 5.0, None, 7.0, 1.0, 2.0, 3.0, None], strict=True):
+    for call, hint in zip(
+        calls, [3.0, None, 7.0, 5.0, None, 7.0, 1.0, 2.0, 3.0, None], strict=True
+    ):
         assert Again(0.0, "gate") == desk.answer(call, window(wait=(1.0, 99.0), hint=hint))
     gate = desk.machine.gates["endpoint:a"]
 
@@ -235,7 +237,9 @@ def test_cancelled_probe_passes_the_role_on_at_once(desk):
     assert 1 == desk.machine.restricted
 
 
-@pytest.mark.parametrize("judgement", [WRONG, capacity(), capacity("endpoint:a")], ids=["fatal", "capacity", "own"])
+@pytest.mark.parametrize(
+    "judgement", [WRONG, capacity(), capacity("endpoint:a")], ids=["fatal", "capacity", "own"]
+)
 def test_any_answer_past_a_window_proves_that_it_is_open(desk, judgement):
     """The quota let it through, whatever else was wrong with it."""
     desk.answer(desk.call(), window(wait=10.0))
@@ -378,7 +382,10 @@ def test_window_beyond_max_wait_refuses_now(desk):
     desk.answer(desk.call(), closing)
     ticket = desk.call(max_wait=9.9)
 
-    assert (Reason.MAX_WAIT, Instant(loop=10.0)) == (ticket.refusal.reason, ticket.refusal.resume_at)
+    assert (Reason.MAX_WAIT, Instant(loop=10.0)) == (
+        ticket.refusal.reason,
+        ticket.refusal.resume_at,
+    )
     assert closing.because is ticket.refusal.because
     assert 0 == desk.machine.parked
 
@@ -495,7 +502,10 @@ def test_exhausted_refuses_everybody_at_once(desk):
     assert Raise(Reason.EXHAUSTED, Instant(loop=100.0)) == desk.answer(payer, closing)
     newcomer = desk.call("a", max_wait=1e9)
     for refused in (waiting, newcomer):
-        assert (Reason.EXHAUSTED, Instant(loop=100.0)) == (refused.refusal.reason, refused.refusal.resume_at)
+        assert (Reason.EXHAUSTED, Instant(loop=100.0)) == (
+            refused.refusal.reason,
+            refused.refusal.resume_at,
+        )
         assert closing.because is refused.refusal.because
 
 
@@ -524,7 +534,9 @@ def test_paid_account_goes_on_by_itself(desk):
     assert (0, "granted") == (desk.machine.restricted, desk.words(desk.call()))
 
 
-@pytest.mark.parametrize("judgement", [WRONG, BROKEN, capacity()], ids=["fatal", "broken", "capacity"])
+@pytest.mark.parametrize(
+    "judgement", [WRONG, BROKEN, capacity()], ids=["fatal", "broken", "capacity"]
+)
 def test_only_success_proves_that_somebody_paid(desk, judgement):
     """A wrong parameter may be rejected before the balance is looked at."""
     desk.answer(desk.call(), exhausted(probe_every=100.0))
@@ -673,7 +685,9 @@ def test_waiters_of_a_calendar_look_again_every_thirty_seconds(desk):
 def test_exhausted_until_midnight(desk):
     """Refused with the calendar's own instant; the first call after it is the probe."""
     reset = WALL + 5000.0
-    assert Raise(Reason.EXHAUSTED, Instant(wall=reset)) == desk.answer(desk.call(), exhausted(resets_at=reset))
+    assert Raise(Reason.EXHAUSTED, Instant(wall=reset)) == desk.answer(
+        desk.call(), exhausted(resets_at=reset)
+    )
     assert Instant(wall=reset) == desk.call().refusal.resume_at
     desk.loop = 5000.0
     desk.answer(desk.call(), WELL)
@@ -730,8 +744,12 @@ def test_hint_on_a_retry_is_a_floor(desk):
     """Longer than the backoff it holds, shorter it doesn't matter."""
     call = desk.call(max_attempts=9)
 
-    assert Again(25.0, "hint") == desk.answer(call, verdict_of(Verdict.RETRYABLE, wait=10.0, hint=25.0))
-    assert Again(10.0, "backoff") == desk.answer(call, verdict_of(Verdict.RETRYABLE, wait=10.0, hint=3.0))
+    assert Again(25.0, "hint") == desk.answer(
+        call, verdict_of(Verdict.RETRYABLE, wait=10.0, hint=25.0)
+    )
+    assert Again(10.0, "backoff") == desk.answer(
+        call, verdict_of(Verdict.RETRYABLE, wait=10.0, hint=3.0)
+    )
 
 
 def test_hint_spends_max_wait(desk):
@@ -747,7 +765,9 @@ def test_hint_of_the_last_attempt_is_told(desk):
     """Too late for this call, useful for the next."""
     call = desk.call(max_attempts=1)
 
-    assert Raise(Reason.ATTEMPTS, Instant(loop=25.0)) == desk.answer(call, verdict_of(Verdict.RETRYABLE, hint=25.0))
+    assert Raise(Reason.ATTEMPTS, Instant(loop=25.0)) == desk.answer(
+        call, verdict_of(Verdict.RETRYABLE, hint=25.0)
+    )
 
 
 @pytest.mark.parametrize("verdict", [Verdict.RETRYABLE, Verdict.QUOTA])

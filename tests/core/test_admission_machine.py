@@ -2,7 +2,18 @@
 
 import random
 
-from admission_kit import BROKEN, WELL, WRONG, Desk, capacity, cooldown, exhausted, keys, verdict_of, window
+from admission_kit import (
+    BROKEN,
+    WELL,
+    WRONG,
+    Desk,
+    capacity,
+    cooldown,
+    exhausted,
+    keys,
+    verdict_of,
+    window,
+)
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -34,7 +45,11 @@ class Books(RuleBasedStateMachine):
     # -- what the driver does ---------------------------------------------------------------
 
     def ask(self, ticket):
-        older = [p for p in self.parked if p.keys.endpoint == ticket.keys.endpoint and p.order < ticket.order]
+        older = [
+            p
+            for p in self.parked
+            if p.keys.endpoint == ticket.keys.endpoint and p.order < ticket.order
+        ]
         match self.machine.ask(ticket, ticket.keys, self.desk.now):
             case Go(permit):
                 assert not older, "overtook somebody of its own endpoint"
@@ -62,7 +77,11 @@ class Books(RuleBasedStateMachine):
     def pump(self):
         pumped = self.machine.pump(self.desk.now)
         for ticket in pumped.grants:
-            older = [p for p in self.parked if p.keys.endpoint == ticket.keys.endpoint and p.order < ticket.order]
+            older = [
+                p
+                for p in self.parked
+                if p.keys.endpoint == ticket.keys.endpoint and p.order < ticket.order
+            ]
             assert not [p for p in older if p not in pumped.refusals and p not in pumped.grants]
             self.parked.remove(ticket)
             self.granted_later(ticket, pumped.grants)
@@ -85,7 +104,11 @@ class Books(RuleBasedStateMachine):
     def start(self, seed):
         self.random = random.Random(seed)
 
-    @rule(endpoint=ENDPOINTS, max_wait=st.sampled_from([0.0, 2.0, 5.0, FOREVER]), deadline=st.sampled_from([1.0, 4.0, FOREVER]))
+    @rule(
+        endpoint=ENDPOINTS,
+        max_wait=st.sampled_from([0.0, 2.0, 5.0, FOREVER]),
+        deadline=st.sampled_from([1.0, 4.0, FOREVER]),
+    )
     def arrive(self, endpoint, max_wait, deadline):
         ticket = Ticket(
             next(self.desk.orders), keys(endpoint), max_wait=max_wait,
@@ -112,7 +135,9 @@ class Books(RuleBasedStateMachine):
             "exhausted": lambda: exhausted(door, probe_every=wait),
             "latched": lambda: verdict_of(Verdict.FATAL, door, probe_every=wait),
             "calendar": lambda: window(door, resets_at=self.desk.now.wall + wait),
-            "escalating": lambda: window(door, wait=wait, probe_every=wait, escalate=Escalation(rejections=2, within=9.0)),
+            "escalating": lambda: window(
+                door, wait=wait, probe_every=wait, escalate=Escalation(rejections=2, within=9.0)
+            ),
         }[kind]()
         permit.ticket.sent += 1
         answer = self.machine.answer(permit, judgement, self.desk.now, 0.0)
@@ -139,7 +164,9 @@ class Books(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 9), by_ticket=st.booleans())
     def cancel_flying(self, pick, by_ticket):
         permit = self.flying.pop(pick % len(self.flying))
-        current = by_ticket and permit.ticket.permit is permit and permit.ticket.place is Place.GRANTED
+        current = (
+            by_ticket and permit.ticket.permit is permit and permit.ticket.place is Place.GRANTED
+        )
         self.machine.leave(permit.ticket if current else permit, self.desk.now)
         self.pump()
 

@@ -114,7 +114,11 @@ def test_long_value_is_shortened():
 
 def test_tables_merge_key_by_key():
     """What the child doesn't mention stays; arrays and values are replaced."""
-    base = {"codes": {"1": {"verdict": "fatal", "title": "t"}, "2": {"a": 1}}, "hosts": ["a"], "docs": "d"}
+    base = {
+        "codes": {"1": {"verdict": "fatal", "title": "t"}, "2": {"a": 1}},
+        "hosts": ["a"],
+        "docs": "d",
+    }
     change = {"codes": {"1": {"verdict": "quota"}, "3": {}}, "hosts": ["b"]}
 
     assert {
@@ -164,7 +168,12 @@ def test_condition_of_another_verdict_inherits_words_only():
     rule = policy.table.codes["1"].when[0].rule
 
     assert ("t", "r") == (rule.title, rule.remedy)
-    assert ("request", None, None, None) == (rule.scope, rule.recovers, rule.max_attempts, rule.escalate)
+    assert ("request", None, None, None) == (
+        rule.scope,
+        rule.recovers,
+        rule.max_attempts,
+        rule.escalate,
+    )
     assert (1.0, 2.0) == rule.wait.schedule[:2]
 
 

@@ -12,7 +12,11 @@ import pytest
 from resilience import Certainty, Policy, Recovers, Rule, Verdict
 
 VERDICTS = {"S": Verdict.SUCCESS, "R": Verdict.RETRYABLE, "Q": Verdict.QUOTA, "F": Verdict.FATAL}
-PARTS = {"not": Certainty.NOT_EXECUTED, "maybe": Certainty.MAYBE_EXECUTED, "done": Certainty.EXECUTED}
+PARTS = {
+    "not": Certainty.NOT_EXECUTED,
+    "maybe": Certainty.MAYBE_EXECUTED,
+    "done": Certainty.EXECUTED,
+}
 
 
 @dataclass(frozen=True)
@@ -289,7 +293,14 @@ WHEN = [
     ("memories_ai", "400", "Request has exceeded the limit.", "other", "R", 2),
     ("memories_ai", "400", "asset_id cannot be null or empty", "other", "F", None),
     ("memories_ai", "-1", "failure: Request has exceeded the limit.", "caption", "Q", None),
-    ("memories_ai", "-1", "failure: Video file size exceeds the limit of 110MB", "caption", "F", None),
+    (
+        "memories_ai",
+        "-1",
+        "failure: Video file size exceeds the limit of 110MB",
+        "caption",
+        "F",
+        None,
+    ),
     ("memories_ai", "-1", "failure: Failed to upload file", "caption", "F", None),
     ("memories_ai", "errored", "cannot fetch the video", "vlm", "F", None),
     ("memories_ai", "errored", "Rate limit reached", "vlm", "R", 3),
@@ -357,7 +368,7 @@ def test_misfiled_codes_say_why_they_are_fatal(code):
     ],
 )
 def test_deleting_twice_is_a_duplicate_only_where_something_is_deleted(endpoint, code):
-    """"Does not exist" after our own lost reply means done, and elsewhere it means a wrong id."""
+    """ "Does not exist" after our own lost reply means done, and elsewhere it means a wrong id."""
     policy = POLICIES["memos_cloud"]
 
     assert policy.classify(body("memos_cloud", code), endpoint=endpoint).rule.duplicate
@@ -429,7 +440,12 @@ REQUESTS = [
     ("memos_cloud", "GET", "/api/openmem/v1/get/memory/m1", "get_memory"),
     ("memos_cloud", "POST", "/api/openmem/v1/chat", "chat"),
     ("memos_cloud", "POST", "/api/openmem/v1/delete/knowledgebase", "delete_knowledgebase"),
-    ("memos_cloud", "POST", "/api/openmem/v1/delete/knowledgebase-file", "delete_knowledgebase_file"),
+    (
+        "memos_cloud",
+        "POST",
+        "/api/openmem/v1/delete/knowledgebase-file",
+        "delete_knowledgebase_file",
+    ),
     ("memos_cloud", "POST", "/api/openmem/v1/add/tool", "other"),
 ]
 

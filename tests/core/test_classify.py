@@ -165,15 +165,16 @@ def test_precedence(body, status, error, endpoint, verdict, matched):
     assert (verdict, matched) == (found.verdict, found.matched_by)
 
 
-@pytest.mark.parametrize(("body", "status", "error", "endpoint", "verdict", "matched"), PRECEDENCE)
+@pytest.mark.parametrize(
+    ("body", "status", "error", "endpoint", "verdict", "matched"),
+    [param for param in PRECEDENCE if isinstance(param.values[0], dict)],
+)
 @pytest.mark.parametrize("form", ["bytes", "text", "object"])
-def test_decoded_and_raw_bodies_mean_the_same(body, status, error, endpoint, verdict, matched, form):
+def test_decoded_and_raw_bodies_mean_the_same(
+    body, status, error, endpoint, verdict, matched, form
+):
     """JSON bytes, JSON text and an object with attributes are judged like the mapping."""
-    if not isinstance(body, dict):
-        pytest.skip("only mappings have other forms")
     if form == "object":
-        if any(not key.isidentifier() for key in body):
-            pytest.skip("no attribute can have this name")
         shaped = type("Model", (), body)()
     else:
         shaped = json.dumps(body) if form == "text" else json.dumps(body).encode()
@@ -308,7 +309,9 @@ SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
     | st.sampled_from(["0000", "0429", "0001", 429, "net", "try again in 5s", False, "lost"])
 )  # fmt: skip
-KEYS = st.sampled_from(["code", "msg", "success", "data", "state", "error", "text", "wait", "errors"])
+KEYS = st.sampled_from(
+    ["code", "msg", "success", "data", "state", "error", "text", "wait", "errors"]
+)
 TREES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5)
 )

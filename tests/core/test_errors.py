@@ -25,7 +25,15 @@ from resilience import (
     report,
 )
 
-CLASSES = [ResilienceError, FatalError, AlreadyDone, QuotaError, RetriesExhausted, CircuitOpen, DeadlineExceeded]
+CLASSES = [
+    ResilienceError,
+    FatalError,
+    AlreadyDone,
+    QuotaError,
+    RetriesExhausted,
+    CircuitOpen,
+    DeadlineExceeded,
+]
 RULE = Policy.load("memories_ai").codes["0402"]
 
 
@@ -44,7 +52,9 @@ def test_drawn_tree_is_the_real_one():
     """Every line of the drawing in the docstring is a class with the parent above it."""
     drawn: list[str] = []
     above: list[str] = []
-    for branch, name in re.findall(r"^ {4}([ │]*(?:[├└]── )?)([A-Z]\w+)", inspect.getdoc(errors), re.MULTILINE):
+    for branch, name in re.findall(
+        r"^ {4}([ │]*(?:[├└]── )?)([A-Z]\w+)", inspect.getdoc(errors), re.MULTILINE
+    ):
         depth = len(branch) // 4
         cls = getattr(errors, name, None) or getattr(builtins, name)
         if depth:
@@ -75,7 +85,10 @@ def test_pickle_round_trip(kind, protocol):
     for name in ("message", "code", "rule", "reason", "attempts", "elapsed", "resume_at", "retry_after", "endpoint",
                  "policy", "title", "remedy", "args"):  # fmt: skip
         assert getattr(before, name) == getattr(after, name), name
-    assert Outcome(status=200, headers={"Retry-After": "5"}, is_json=True, method="POST") == after.outcome
+    assert (
+        Outcome(status=200, headers={"Retry-After": "5"}, is_json=True, method="POST")
+        == after.outcome
+    )
     assert before.outcome.body is not None  # and the original keeps it
 
 
@@ -85,7 +98,13 @@ def test_bare_error_pickles_and_prints(kind):
     after = pickle.loads(pickle.dumps(kind()))
 
     assert kind is type(after)
-    assert (None, None, None, 0, "") == (after.code, after.rule, after.outcome, after.attempts, after.remedy)
+    assert (None, None, None, 0, "") == (
+        after.code,
+        after.rule,
+        after.outcome,
+        after.attempts,
+        after.remedy,
+    )
     assert str(after).startswith(kind.__name__)
 
 
@@ -132,7 +151,10 @@ def test_text_does_not_say_it_twice():
 
 def test_text_has_no_headers_and_no_body():
     """Whatever the outcome holds stays out of logs."""
-    error = make(QuotaError, outcome=Outcome(body={"code": "0402", "key": "sk-secret"}, headers={"X-Key": "sk-secret"}))
+    error = make(
+        QuotaError,
+        outcome=Outcome(body={"code": "0402", "key": "sk-secret"}, headers={"X-Key": "sk-secret"}),
+    )
 
     assert "sk-secret" not in str(error)
 

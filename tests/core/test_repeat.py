@@ -69,12 +69,15 @@ def test_described_endpoint_without_a_word_leaves_it_to_the_method():
 
 
 @pytest.mark.parametrize(
-    ("duplicate", "earlier", "done", "known"), list(product([True, False], [0, 1], [True, False], [True, False]))
+    ("duplicate", "earlier", "done", "known"),
+    list(product([True, False], [0, 1], [True, False], [True, False])),
 )
 def test_our_duplicate_needs_three_things(duplicate, earlier, done, known):
     """A duplicate code, an own attempt that may have worked, and an endpoint where that means done."""
     rule = Rule(key="codes.0409", verdict=Verdict.FATAL, duplicate=duplicate)
-    found = Classification(verdict=rule.verdict, code="0409", message="", rule=rule, matched_by=rule.key)
+    found = Classification(
+        verdict=rule.verdict, code="0409", message="", rule=rule, matched_by=rule.key
+    )
     endpoint = Endpoint(name="delete", duplicate_is_done=done) if known else None
 
     expected = duplicate and earlier > 0 and known and done

@@ -90,7 +90,14 @@ def test_delay_is_the_capped_step_times_the_draw(n, draw, low, cap):
 
 @pytest.mark.parametrize(
     ("low", "draw", "delay"),
-    [(0.0, 0.0, 0.0), (0.0, 0.25, 2.0), (0.5, 0.0, 4.0), (0.5, 0.5, 6.0), (1.0, 0.0, 8.0), (1.0, 0.9, 8.0)],
+    [
+        (0.0, 0.0, 0.0),
+        (0.0, 0.25, 2.0),
+        (0.5, 0.0, 4.0),
+        (0.5, 0.5, 6.0),
+        (1.0, 0.0, 8.0),
+        (1.0, 0.9, 8.0),
+    ],
 )
 def test_jitter_scales(low, draw, delay):
     """Full jitter from nothing, equal jitter from the half, none not at all."""

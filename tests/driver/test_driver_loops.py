@@ -17,6 +17,7 @@ class Wall:
         self.base = EPOCH
 
     def __call__(self) -> float:
+        """Seconds since the epoch."""
         return self.base + anyio.current_time()
 
 

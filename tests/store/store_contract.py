@@ -20,9 +20,9 @@ from store_words import (
     notice,
 )
 
+from pollers._core.model import Job, State
 from pollers.store import Fenced, Store
 from pollers.store.base import StoreError
-from pollers._core.model import Job, State
 
 Promise = Callable[[Store], Awaitable[None]]
 
@@ -61,7 +61,11 @@ class Contract:
     async def acquire_raises_the_epoch_by_one(self, store: Store) -> None:
         """Each shard has its own, and a bucket makes another shard."""
         assert [await store.acquire(A), await store.acquire(A)] == [1, 2]
-        assert [await store.acquire(B), await store.acquire(A1), await store.acquire(A)] == [1, 1, 3]
+        assert [await store.acquire(B), await store.acquire(A1), await store.acquire(A)] == [
+            1,
+            1,
+            3,
+        ]
 
     async def register_starts_a_job_with_its_event(self, store: Store) -> None:
         """The row is as it was given, at version 1, and a ``watching`` event tells of it."""
@@ -368,7 +372,20 @@ class Contract:
 
     async def any_json_value_comes_back(self, store: Store) -> None:
         """Text of every script, numbers of every size, nothing and emptiness."""
-        values = [None, True, 0, -1, 2**53, 1e-9, 0.1, "", "ünï\u0000\u2028🎬", [], {}, [{"a": [None]}]]
+        values = [
+            None,
+            True,
+            0,
+            -1,
+            2**53,
+            1e-9,
+            0.1,
+            "",
+            "ünï\u0000\u2028🎬",
+            [],
+            {},
+            [{"a": [None]}],
+        ]
         epoch = await store.acquire(A)
         jobs = [new(f"VI{i}", data=value) for i, value in enumerate(values)]
         await store.register(A, epoch, jobs)
@@ -377,7 +394,19 @@ class Contract:
 
     async def any_text_may_be_an_id(self, store: Store) -> None:
         """Nothing in an id has a meaning to the store, and case counts."""
-        ids = ["", "'", '"; DROP TABLE job; --', "VI%", "vi_", "VI_", "ü", "u\u0308", "\u0000", "1", "1.0"]
+        ids = [
+            "",
+            "'",
+            '"; DROP TABLE job; --',
+            "VI%",
+            "vi_",
+            "VI_",
+            "ü",
+            "u\u0308",
+            "\u0000",
+            "1",
+            "1.0",
+        ]
         epoch, jobs = await begun(store, *ids)
         assert [job.rid for job in jobs] == list(range(1, len(ids) + 1))
         assert [(await store.find(key(name))).key.remote_id for name in ids] == ids

@@ -22,7 +22,9 @@ async def write(path: str) -> None:
             for move in (changed, ended):
                 if not job.state.ended:
                     one = move(replace(job, version=job.version))
-                    (row,) = await store.commit(A, epoch, [one], blobs={name: b"%d" % one.after.version})
+                    (row,) = await store.commit(
+                        A, epoch, [one], blobs={name: b"%d" % one.after.version}
+                    )
                     print(row.seq, row.rid, row.version, flush=True)
                     job = one.after
 

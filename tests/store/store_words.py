@@ -3,7 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
-from pollers._core.model import Job, JobKey, NewJob, Notice, Phase, Shard, Sighting, State, Transition
+from pollers._core.model import (
+    Job,
+    JobKey,
+    NewJob,
+    Notice,
+    Phase,
+    Shard,
+    Sighting,
+    State,
+    Transition,
+)
 from pollers._core.step import cancel, expire, step
 from pollers.store import Store
 

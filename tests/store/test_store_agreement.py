@@ -12,7 +12,18 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from store_broken import BROKEN
-from store_words import IDS, SHARDS, SINKS, cancelled, changed, ended, everything, expired, new, notice
+from store_words import (
+    IDS,
+    SHARDS,
+    SINKS,
+    cancelled,
+    changed,
+    ended,
+    everything,
+    expired,
+    new,
+    notice,
+)
 
 from pollers.store import MemoryStore, Store
 from pollers.store.base import StoreError
@@ -77,7 +88,9 @@ class Agreement(RuleBasedStateMachine):
         if isinstance(answer, list):
             self.seen += answer
 
-    @rule(shard=shards, epoch=epochs, moves=st.lists(moves, max_size=3), notices=notices, blobs=blobs)
+    @rule(
+        shard=shards, epoch=epochs, moves=st.lists(moves, max_size=3), notices=notices, blobs=blobs
+    )
     def commit(self, shard, epoch, moves, notices, blobs):
         given, newest = [], {job.rid: job for job in self.seen}
         for index, fresh, make, at in moves:

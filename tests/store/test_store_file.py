@@ -110,7 +110,10 @@ def cut_off(path):
 
 
 BAD = {
-    "another application's": (other_application, ["another application", "0x7", hex(APPLICATION_ID)]),
+    "another application's": (
+        other_application,
+        ["another application", "0x7", hex(APPLICATION_ID)],
+    ),
     "a plain SQLite file": (plain_sqlite, ["another application", "0x0"]),
     "of a newer version": (version(2), ["version 2", "expected 1", "newer release"]),
     "of an unknown version": (version(0), ["version 0", "expected 1"]),
@@ -211,7 +214,9 @@ async def test_what_may_not_be_written(_tmp_path) -> None:
         path = folder / "jobs.db"
         await contents(path)
         path.chmod(0o444)
-        with pytest.raises(BadStore, match=r"jobs\.db: the file can't be written; look at its perm"):
+        with pytest.raises(
+            BadStore, match=r"jobs\.db: the file can't be written; look at its perm"
+        ):
             await opened(path)
         folder.chmod(0o555)
         with pytest.raises(BadStore, match=r"jobs\.db: can't write beside it: Permission denied"):
@@ -336,7 +341,12 @@ async def test_readers_write_nothing(tmp_path) -> None:
     files = listing(tmp_path)
     store = await opened(path, read_only=True)
     assert await everything(store) == before
-    for call in (store.acquire(A), store.register(A, 1, []), store.commit(A, 1, []), store.ack("x", 1)):
+    for call in (
+        store.acquire(A),
+        store.register(A, 1, []),
+        store.commit(A, 1, []),
+        store.ack("x", 1),
+    ):
         with pytest.raises(StoreError, match="for reading only"):
             await call
     assert listing(tmp_path) == files

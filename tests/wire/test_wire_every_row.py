@@ -168,6 +168,7 @@ def rejection(provider: str, code: object, words: str) -> dict[str, object]:
 
 
 def rows(table: list) -> list:
+    """A table as parameters, named after provider, code and first word."""
     return [
         pytest.param(*row, id=f"{row[0].split('_')[0]}-{row[2]}-{row[3].split()[0].lower()}")
         for row in table

@@ -163,7 +163,7 @@ def _retry_after(value: str, now: float | None) -> float:
 def _reset(value: str, now: float | None) -> float | None:
     """``30``, an epoch, ``limit=10, remaining=0, reset=30`` or ``"default";r=0;t=30``."""
     text = value.strip()
-    fields = dict(re.findall(r"([a-z]+)\s*=\s*\"?([0-9]+)", text.lower()))
+    fields: dict[str, str] = dict(re.findall(r"([a-z]+)\s*=\s*\"?([0-9]+)", text.lower()))
     if fields:
         if fields.get("remaining", fields.get("r", "0")).strip("0"):
             return None  # this window still has room: it is not the one we hit

@@ -1,0 +1,49 @@
+"""Every example is run, and does what it says."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_example_is_in_this_file():
+    """No example is left out."""
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"guard_a_session", "my_own_api", "watch_videos"}
+
+
+async def test_guard_a_session_counts_all_pages():
+    """The first page has all three videos; every other page is reached, whatever was rejected."""
+    assert await load("guard_a_session").on_this_machine() == 3
+
+
+async def test_watch_videos_sees_both_ends():
+    """One video is parsed, the other can't be."""
+    ends = await load("watch_videos").on_this_machine()
+    assert [type(event).__name__ for event in ends] == ["JobSucceeded", "JobFailed"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_my_own_api_runs_on_both_backends(backend):
+    """A policy file, a coroutine and a table of words are enough."""
+    event = anyio.run(load("my_own_api").main, backend=backend)
+    assert type(event).__name__ == "JobSucceeded"
+
+
+@pytest.mark.slow
+def test_an_example_runs_as_a_program():
+    """As the docstring says: run it."""
+    ran = subprocess.run([sys.executable, EXAMPLES / "watch_videos.py"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "can't be parsed: unknown codec" in ran.stdout
