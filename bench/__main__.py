@@ -72,7 +72,9 @@ def contenders() -> dict[str, Timed]:
     guard = Guard("memories_ai")
     watched = guard.options(deadline=30.0)
     decorated = guard(provider)
-    with_backoff = backoff.on_predicate(backoff.expo, lambda body: body["code"] not in SUCCESS)(provider)
+    with_backoff = backoff.on_predicate(backoff.expo, lambda body: body["code"] not in SUCCESS)(
+        provider
+    )
     with_tenacity = tenacity.retry(
         stop=tenacity.stop_after_attempt(4),
         wait=tenacity.wait_random_exponential(),

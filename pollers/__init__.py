@@ -1,4 +1,4 @@
-"""A poller for jobs of remote APIs: it watches until they end, tells it as events, and forgets nothing."""
+"""A poller for jobs of remote APIs: watches until they end, tells it as events, forgets nothing."""
 
 from pollers._core.events import (
     Event,

@@ -56,7 +56,6 @@ class Watch:
         self._overdue: list[tuple[float, int]] = []
         self._batches: deque[list[int]] = deque()
         """Halves of a batch that was refused as a whole; they go first, one at a time."""
-        self._picked_is_half = False
         self._half: list[int] = []
         """The half that is under way."""
 
@@ -117,10 +116,20 @@ class Watch:
 
     def _picked_soonest(self, count: int) -> list[Watched]:
         picked: list[Watched] = []
+        left: list[tuple[float, int]] = []
         while self._due and len(picked) < min(count, self._batch):
             entry = heapq.heappop(self._due)
-            if self._is_current(entry):
-                picked.append(self.jobs[entry[1]])
+            if not self._is_current(entry):
+                continue
+            one = self.jobs[entry[1]]
+            if not one.odd:
+                picked.append(one)
+            elif picked:
+                left.append(entry)
+            else:
+                return [one]  # the soonest of all, so it is due
+        for entry in left:
+            heapq.heappush(self._due, entry)
         return picked
 
     def _is_current(self, entry: tuple[float, int]) -> bool:
@@ -128,35 +137,41 @@ class Watch:
         return one is not None and one.next_at == entry[0]
 
     def saw(
-        self, sightings: Mapping[str, Sighting], *, now: float, wall: float
+        self, sightings: Mapping[str, Sighting], *, asked: float, now: float, wall: float
     ) -> list[Transition]:
-        """What the look at the picked jobs means; they are scheduled anew."""
+        """What the look at the picked jobs means; they are scheduled anew.
+
+        ``asked`` is when the request went: a slow answer may tell of a time before a deadline.
+        """
         transitions = []
         self._half = []
         for one in self._take_picked():
             seen = sightings.get(one.job.key.remote_id)
             seen = seen or Sighting(remote_id=one.job.key.remote_id, phase=Phase.MISSING)
             one.looks += 1
+            one.odd = False
             if seen.phase is not Phase.MISSING:
                 one.missing_since = None
             elif one.missing_since is None:
                 # never seen: it has been missing since it was first watched, restarts included
                 one.missing_since = one.born if one.job.status is None else now
             transition = step(
-                one.job, seen, at=wall, looks=one.looks, over=now >= one.deadline,
+                one.job, seen, at=wall, looks=one.looks, over=asked >= one.deadline,
                 missing_for=now - (now if one.missing_since is None else one.missing_since),
                 grace=self._pace.grace,
             )  # fmt: skip
             if transition is not None:
                 transitions.append(transition)
-            self._again(one, now, self._next_look(one, now))
+            # a deadline that passed while we were asking: the look that decides is due at once
+            self._again(one, min(self._next_look(one, now), max(now, one.deadline)))
         return transitions
 
-    def failed(self, *, now: float, retry_at: float) -> None:
+    def failed(self, *, now: float, retry_at: float, odd: bool = False) -> None:
         """The look at the picked jobs failed: nobody learned anything about them."""
         self._half = []
         for one in self._take_picked():
-            self._again(one, now, retry_at)
+            one.odd = one.odd or odd
+            self._again(one, one.deadline if now < one.deadline < retry_at else retry_at)
 
     def split(self) -> bool:
         """The API refused this batch: ask for its halves.  False if it was a single job."""
@@ -169,12 +184,15 @@ class Watch:
         self._batches.extendleft((rids[half:], rids[:half]))
         return True
 
-    def overdue(self, *, now: float, wall: float) -> list[Transition]:
-        """Jobs whose deadline is past and whose last look did not come about."""
+    def overdue(self, *, now: float, wall: float, blocked: bool) -> list[Transition]:
+        """Jobs whose deadline is past and whose last look can't come about (``blocked``)."""
         over: list[Transition] = []
         while self.next_overdue() <= now:
             one = self.jobs[heapq.heappop(self._overdue)[1]]
-            over.append(expire(one.job, "deadline", at=wall, looks=one.looks))
+            if blocked or one.odd:
+                over.append(expire(one.job, "deadline", at=wall, looks=one.looks))
+            else:  # its look is due, and looks work: wait for it
+                heapq.heappush(self._overdue, (now + max(self._pace.final_grace, 1.0), one.job.rid))
         return over
 
     def unknown_words(self, sightings: Iterable[Sighting]) -> list[str]:
@@ -185,9 +203,7 @@ class Watch:
         picked, self.picked = self.picked, []
         return [one for one in picked if one.job.rid in self.jobs]
 
-    def _again(self, one: Watched, now: float, at: float) -> None:
-        if now < one.deadline < at:
-            at = one.deadline  # the look that decides about expiry
+    def _again(self, one: Watched, at: float) -> None:
         one.next_at = at
         heapq.heappush(self._due, (at, one.job.rid))
 

@@ -8,11 +8,12 @@ store, so whatever happens in between, a restart goes on where the last commit w
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import anyio
 import msgspec
@@ -28,6 +29,8 @@ from pollers.sinks.callback import Callback, CallbackSink
 from pollers.sources.base import Source
 from pollers.store import Store, open_store
 from resilience import FatalError, QuotaError, ResilienceError
+
+T = TypeVar("T")
 
 SLACK = 0.05
 """Seconds: jobs that are registered together share their first look."""
@@ -126,23 +129,28 @@ class Poller:
         )  # fmt: skip
         self._loops = [_Loop(self, source) for source in sources]
         self._sinks = [s if isinstance(s, CallbackSink) else CallbackSink(s) for s in sinks]
+        _refuse_twins("sources", [f"{o.source.kind} of {o.shard}" for o in self._loops])
+        _refuse_twins("sinks", [sink.name for sink in self._sinks])
         self._waiting: dict[int, anyio.Event] = {}
         self._head = 0
         self._opened_at = 0
         self._news = anyio.Event()
         self._ready = anyio.Event()
         self._stopped: PollerStopped | None = None
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._exit = AsyncExitStack()
 
     # -- life ---------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        self._check_fresh()
         tasks = await self._exit.enter_async_context(anyio.create_task_group())
         try:
             await self._open()
         except BaseException:
             await self._exit.aclose()
+            with anyio.CancelScope(shield=True):
+                await self.store.aclose()
             raise
         tasks.start_soon(self._run)
         return self
@@ -167,9 +175,13 @@ class Poller:
         Raises:
             PollerStopped: the API refuses us and ``on_refused="stop"``, or the store failed.
         """
+        self._check_fresh()
         try:
             await self._open()
             await self._run()
+        except StoreError as error:
+            self._stop(error)  # it could not be opened; those who wait for that must know
+            raise
         finally:
             self._stop(None)
             with anyio.CancelScope(shield=True):
@@ -177,17 +189,24 @@ class Poller:
         if self._stopped is not None and self._stopped.__cause__ is not None:
             raise self._stopped
 
-    async def _open(self) -> None:
+    def _check_fresh(self) -> None:
         if self._ready.is_set():
             raise RuntimeError("a poller runs once: make another one")
+
+    async def _open(self) -> None:
         await self.store.open()
-        for loop in self._loops:
-            await loop.open()
+        epochs: dict[Shard, int] = {}
+        for loop in self._loops:  # sources of one shard have one epoch: they would fence each other
+            if loop.shard not in epochs:
+                epochs[loop.shard] = await self.store.acquire(loop.shard)
+            await loop.open(epochs[loop.shard])
         self._head = self._opened_at = await self.store.head()
         self._ready.set()
 
     async def _run(self) -> None:
-        with self._scope:
+        with anyio.CancelScope() as self._scope:
+            if self._stopped is not None:
+                return
             async with anyio.create_task_group() as tasks:
                 for loop in self._loops:
                     tasks.start_soon(self._guarded, loop.run)
@@ -207,11 +226,15 @@ class Poller:
             self._stopped = PollerStopped(said)
             self._stopped.__cause__ = error
             if error is not None:
-                log.error("pollers.stopped", error=type(error).__name__, code=getattr(error, "code", None))
+                log.error(
+                    "pollers.stopped", error=type(error).__name__, code=getattr(error, "code", None)
+                )
         for event in self._waiting.values():
             event.set()
+        self._ready.set()
         self._tell()
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
 
     @property
     def stopped(self) -> PollerStopped | None:
@@ -242,7 +265,8 @@ class Poller:
             data: any JSON value of yours; it comes back in every event.
             again: watch once more what has ended.
             submitted_at: when the work was handed in (seconds since the epoch), if you know.
-            kind, account: which source, if there are several.
+            kind: of the source, if there are several.
+            account: of the source, if there are several.
 
         Raises:
             ValueError: no such source, or ``data`` is not JSON.
@@ -265,6 +289,8 @@ class Poller:
         account: str | None = None,
     ) -> list[JobHandle]:
         """Watch many jobs in one transaction: ids, or pairs of id and data.  See :meth:`watch`."""
+        if isinstance(items, str):
+            raise TypeError(f"watch_many({items!r}): give a list of ids, not one text")
         await self._ready.wait()
         self._check_running()
         loop = self._loop_for(kind, account)
@@ -279,22 +305,28 @@ class Poller:
         ]  # fmt: skip
         return [JobHandle(self, job) for job in await loop.register(new, again=again)]
 
-    async def job(self, job_id: str, *, kind: str | None = None, account: str | None = None) -> JobHandle | None:
+    async def job(
+        self, job_id: str, *, kind: str | None = None, account: str | None = None
+    ) -> JobHandle | None:
         """The newest job with this id, or None."""
-        found = await self.store.find(self._loop_for(kind, account).key(job_id))
+        await self._ready.wait()
+        found = await self._read(self.store.find(self._loop_for(kind, account).key(job_id)))
         return JobHandle(self, found) if found else None
 
     async def jobs(self, *, state: State | str | None = None) -> list[Job]:
         """The rows of all jobs, or of those in one state."""
-        return await self.store.jobs(state=None if state is None else State(state))
+        await self._ready.wait()
+        return await self._read(self.store.jobs(state=None if state is None else State(state)))
 
     async def row(self, rid: int, key: JobKey) -> Job:
         """The row of a job that this poller watches, or the stored one."""
         for loop in self._loops:
             if rid in loop.watch.jobs:
                 return loop.watch.jobs[rid].job
-        found = await self.store.find(key)
-        assert found is not None  # noqa: S101  # a handle's job was registered
+        found = await self._read(self.store.find(key))
+        if found is None or found.rid != rid:  # a newer row of the same key
+            rows = await self._read(self.store.jobs(shard=key.shard))
+            found = next(job for job in rows if job.rid == rid)
         return found
 
     async def unwatch(self, rid: int) -> None:
@@ -309,7 +341,7 @@ class Poller:
         while any(rid in loop.watch.jobs for loop in self._loops):
             self._check_running()
             await self._waiting.setdefault(rid, anyio.Event()).wait()
-        row = await self.store.last_event(rid)
+        row = await self._read(self.store.last_event(rid))
         assert row is not None  # noqa: S101  # it was registered with its first event
         return event_of(row, self.store.uuid)  # type: ignore[return-value]  # it has ended
 
@@ -325,14 +357,17 @@ class Poller:
             BadCursor: not a cursor of this store.
             PollerStopped: at the end, when the poller has stopped and all was given.
         """
-        return self._stream(after, self._head)
+        return self._stream(after, self._head if self._ready.is_set() else None)
 
-    async def _stream(self, after: str | None, head: int) -> AsyncIterator[Event]:
+    async def _stream(self, after: str | None, head: int | None) -> AsyncIterator[Event]:
         await self._ready.wait()
+        if self._scope is None:
+            self._check_running()  # it was never opened
+        head = self._opened_at if head is None else head
         seq = seq_of(after, self.store.uuid) if after is not None else head
         while True:
             news = self._news
-            rows = await self.store.events(seq)
+            rows = await self._read(self.store.events(seq))
             for row in rows:
                 seq = row.seq
                 yield event_of(row, self.store.uuid)
@@ -354,7 +389,9 @@ class Poller:
                 while not await self._delivered(sink, event_of(row, self.store.uuid)):
                     failures += 1
                     await anyio.sleep(
-                        schedule.after_failure(failures, hint=None, longest=30.0, draw=self.chance())
+                        schedule.after_failure(
+                            failures, hint=None, longest=30.0, draw=self.chance()
+                        )
                     )
                 failures, seq = 0, row.seq
                 await self.store.ack(sink.name, seq)
@@ -372,7 +409,7 @@ class Poller:
     def committed(self, events: Iterable[Event]) -> None:
         """Tell everybody who waits; called after the commit, never before."""
         for event in events:
-            self._head = seq_of(event.cursor, self.store.uuid)
+            self._head = max(self._head, seq_of(event.cursor, self.store.uuid))
         self._tell()
 
     def registered(self, head: int) -> None:
@@ -390,6 +427,14 @@ class Poller:
         self._news.set()
         self._news = anyio.Event()
 
+    async def _read(self, reading: Awaitable[T]) -> T:
+        """What the store says; if it was closed under us, why."""
+        try:
+            return await reading
+        except StoreError:
+            self._check_running()
+            raise
+
     def _check_running(self) -> None:
         if self._stopped is not None:
             raise PollerStopped(str(self._stopped)) from self._stopped.__cause__
@@ -403,7 +448,9 @@ class Poller:
         ]
         if len(fitting) != 1:
             known = ", ".join(f"{o.source.kind} of {o.shard.account}" for o in self._loops)
-            raise ValueError(f"kind={kind!r}, account={account!r} fit {len(fitting)} sources of: {known}")
+            raise ValueError(
+                f"kind={kind!r}, account={account!r} fit {len(fitting)} sources of: {known}"
+            )
         return fitting[0]
 
 
@@ -419,7 +466,9 @@ class _Loop:
             max_attempts=1, max_wait=LOOK_MAX_WAIT, attempt_timeout=LOOK_TIMEOUT, idempotent=True
         )
         self._epoch = 0
+        self._committing = anyio.Lock()
         self._nudge = anyio.Event()
+        self._asked_at = 0.0
         self._hold_until = 0.0
         self._failures = 0
         self._stalled_at: float | None = None
@@ -431,9 +480,9 @@ class _Loop:
             self.shard.provider, self.shard.deployment, self.shard.account, self.source.kind, job_id
         )
 
-    async def open(self) -> None:
-        """Become the owner, and take up what an earlier run left."""
-        self._epoch = await self.poller.store.acquire(self.shard)
+    async def open(self, epoch: int) -> None:
+        """As the owner of the shard, take up what an earlier run left."""
+        self._epoch = epoch
         active = [
             job
             for job in await self.poller.store.load_active(self.shard)
@@ -443,6 +492,12 @@ class _Loop:
 
     async def register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
         """Store jobs and begin to watch those that have not ended."""
+        # what is stored must also be watched; and a row that ends meanwhile must not come back
+        async with self._committing:
+            with anyio.CancelScope(shield=True):
+                return await self._register(new, again=again)
+
+    async def _register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
         jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
         self._add([job for job in jobs if not job.state.ended])
         self.poller.registered(await self.poller.store.head())
@@ -456,18 +511,20 @@ class _Loop:
 
     async def cancel(self, rid: int) -> None:
         """Stop watching one job."""
-        one = self.watch.jobs.get(rid)
-        if one is not None:
-            await self._commit([cancel(one.job, at=self.poller.wall(), looks=one.looks)])
+        async with self._committing:
+            one = self.watch.jobs.get(rid)
+            if one is not None:
+                await self._save([cancel(one.job, at=self.poller.wall(), looks=one.looks)])
 
     async def run(self) -> None:
         """Look -> step -> save -> deliver -> sleep."""
         while True:
             await self._sleep()
-            now, wall = anyio.current_time(), self.poller.wall()
-            await self._commit(self.watch.overdue(now=now, wall=wall))
+            now = anyio.current_time()
             if self.watch.next_look() <= now and self._hold_until <= now:
                 await self._look()
+            now, wall = anyio.current_time(), self.poller.wall()
+            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._failures > 0))
 
     async def _sleep(self) -> None:
         while True:
@@ -479,19 +536,24 @@ class _Loop:
             with anyio.move_on_after(left if left < INFINITE else None):
                 await self._nudge.wait()
 
+    def _pick(self, count: int) -> list[str]:
+        self._asked_at = anyio.current_time()
+        return self.watch.pick(count)
+
     async def _look(self) -> None:
-        started = anyio.current_time()
         try:
-            sightings = await self.source.look(self._looks, self.watch.pick)
+            sightings = await self.source.look(self._looks, self._pick)
         except ResilienceError as error:
             await self._look_failed(error)
             return
         now = anyio.current_time()
-        self._hold_until = max(started + self.source.spacing, now)
+        self._hold_until = max(self._asked_at + self.source.spacing, now)
         self._failures = 0
         for word in self.watch.unknown_words(sightings.values()):
             self._tell_once(word)
-        transitions = self.watch.saw(sightings, now=now, wall=self.poller.wall())
+        transitions = self.watch.saw(
+            sightings, asked=self._asked_at, now=now, wall=self.poller.wall()
+        )
         await self._commit(transitions, self._resumed())
 
     async def _look_failed(self, error: ResilienceError) -> None:
@@ -506,11 +568,11 @@ class _Loop:
             draw=self.poller.chance(),
         )  # fmt: skip
         if isinstance(error, FatalError) and not refused:
-            self.watch.failed(now=now, retry_at=now + self.poller.pace.max_interval)
+            self.watch.failed(now=now, retry_at=now + self.poller.pace.max_interval, odd=True)
             self._hold_until = now + self.source.spacing  # one odd job must not hold up the others
         else:
             self.watch.failed(now=now, retry_at=now)
-            self._hold_until = now + pause
+            self._hold_until = now + max(pause, self.source.spacing)
         log.warning(
             "pollers.look_failed", kind=self.source.kind, account=self.shard.account,
             code=error.code, reason=error.reason, retry_in=round(self._hold_until - now, 3),
@@ -542,16 +604,24 @@ class _Loop:
     async def _commit(
         self, transitions: Sequence[Transition], notices: Sequence[Notice] = ()
     ) -> None:
-        """Save, then change what we hold, then tell: in this order, or a crash could lose it."""
-        current = [one for one in transitions if self._is_current(one)]
-        if not current and not notices:
+        """Save what is still true of it; one commit at a time, or two would race for a version."""
+        if not transitions and not notices:
             return
+        async with self._committing:
+            current = [one for one in transitions if self._is_current(one)]
+            if current or notices:
+                await self._save(current, notices)
+
+    async def _save(
+        self, transitions: Sequence[Transition], notices: Sequence[Notice] = ()
+    ) -> None:
+        """Save, then change what we hold, then tell: in this order, or a crash could lose it."""
         store = self.poller.store
-        rows = await store.commit(self.shard, self._epoch, current, notices)
-        events = [event_of(row, store.uuid) for row in rows]
-        for one in current:
-            self._apply(one.after)
-        self.poller.committed(events)
+        with anyio.CancelScope(shield=True):  # what is stored must be what we hold
+            rows = await store.commit(self.shard, self._epoch, transitions, notices)
+            for one in transitions:
+                self._apply(one.after)
+            self.poller.committed(event_of(row, store.uuid) for row in rows)
 
     def _is_current(self, one: Transition) -> bool:
         """A job may have been unwatched while the look at it was under way."""
@@ -575,7 +645,16 @@ def _is_refusal(error: ResilienceError) -> bool:
     """The API refuses *us*: the key, the account or its balance, not this one request."""
     if isinstance(error, QuotaError):
         return error.reason == "exhausted"
-    return isinstance(error, FatalError) and error.rule is not None and error.rule.scope != "request"
+    return (
+        isinstance(error, FatalError) and error.rule is not None and error.rule.scope != "request"
+    )
+
+
+def _refuse_twins(what: str, names: Iterable[str]) -> None:
+    """Two of one name would share jobs or a cursor, and lose what belongs to the other."""
+    twins = [name for name, count in Counter(names).items() if count > 1]
+    if twins:
+        raise ValueError(f"two {what} are the same: {', '.join(twins)}; give them different names")
 
 
 def _named(job_id: str) -> tuple[str]:
@@ -593,4 +672,3 @@ def _json_value(data: Any) -> Any:
 
 def _seconds(span: float | timedelta) -> float:
     return span.total_seconds() if isinstance(span, timedelta) else float(span)
-

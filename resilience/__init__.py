@@ -1,6 +1,13 @@
 """Async resilience for APIs that hide their errors inside HTTP 200.  Knows nothing of pollers."""
 
-from resilience._core.policy.model import Certainty, Classification, Outcome, Recovers, Rule, Verdict
+from resilience._core.policy.model import (
+    Certainty,
+    Classification,
+    Outcome,
+    Recovers,
+    Rule,
+    Verdict,
+)
 from resilience.errors import (
     AlreadyDone,
     CircuitOpen,

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -58,9 +58,32 @@ from resilience.records import AttemptRecord, CallRecord
 INFINITE = float("inf")
 
 
+class CallSettings(TypedDict, total=False):
+    """What ``Guard.options`` and ``Guard.using`` take.  Times are seconds or timedelta."""
+
+    max_attempts: int
+    """Attempts in all, the first included (4)."""
+    attempt_timeout: float | timedelta | None
+    """For one attempt (None: no limit)."""
+    deadline: float | timedelta | None
+    """For the call, waits included (None)."""
+    max_wait: float | timedelta | None
+    """What the call may spend waiting for quotas and doors (60); None is for ever."""
+    idempotent: bool | None
+    """May it be repeated after it may have been done?  None asks the endpoint, then the method."""
+    endpoint: str | None
+    """The endpoint's name, instead of finding it by path or function name."""
+    on_failure: Literal["raise", "return"]
+    """``return`` gives the last result even if it failed."""
+    cost: float
+    """Units that the call takes of a quota (1).  Kept for pacing; it has no effect yet."""
+    stream: bool
+    """The result is a stream.  Kept for streaming calls; it has no effect yet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Settings of a call.  Times are seconds; see ``Guard.options`` for the meaning of each."""
+    """``CallSettings`` with their defaults, checked."""
 
     max_attempts: int = 4
     attempt_timeout: float | timedelta | None = None
@@ -348,7 +371,8 @@ class Call:
         Args:
             attempt: makes one attempt and judges it; raises nothing but cancellation.
             replayable: whether the request can be sent once more.
-            first: an attempt that was already made (on the fast lane), dated ``epoch``.
+            first: an attempt that was already made (on the fast lane).
+            epoch: what dates ``first``.
         """
         self.shared.active += 1
         try:
@@ -408,9 +432,7 @@ class Call:
 
     # -- judging ------------------------------------------------------------------------------
 
-    def _answer(
-        self, permit: Permit, tried: Attempted, replayable: Callable[[], bool]
-    ) -> Answer:
+    def _answer(self, permit: Permit, tried: Attempted, replayable: Callable[[], bool]) -> Answer:
         shared, found = self.shared, tried.found
         now = shared.now()
         if found is None or found.verdict is Verdict.SUCCESS:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
 from resilience import observe
 from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
@@ -24,6 +24,7 @@ from resilience._driver import (
     INFINITE,
     Attempted,
     Call,
+    CallSettings,
     Finished,
     Options,
     Shared,
@@ -99,7 +100,7 @@ class Guard:
         loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
         self._shared = Shared(loaded, account, wall=wall, chance=chance, observer=observe)
         self._read = read
-        self._is_plain_success = loaded.plain.of_dict
+        self._is_plain_success: Callable[[Any], bool] = loaded.plain.of_dict
         self._set(Options())
 
     def _set(self, options: Options) -> None:
@@ -124,55 +125,34 @@ class Guard:
         """The account's name."""
         return self._shared.account
 
-    def options(  # noqa: PLR0913  # each is a setting of a call
-        self,
-        *,
-        max_attempts: int | None = None,
-        attempt_timeout: float | timedelta | None = ...,  # type: ignore[assignment]  # ... = as it is
-        deadline: float | timedelta | None = ...,  # type: ignore[assignment]
-        max_wait: float | timedelta | None = ...,  # type: ignore[assignment]
-        idempotent: bool | None = ...,  # type: ignore[assignment]
-        endpoint: str | None = ...,  # type: ignore[assignment]
-        cost: float | None = None,
-        on_failure: str | None = None,
-        stream: bool | None = None,
-    ) -> "Guard":
+    def options(self, **settings: Unpack[CallSettings]) -> "Guard":
         """A cheap view with other settings, sharing the same state.
 
         Args:
-            max_attempts: attempts in all, the first included (4).
-            attempt_timeout: seconds for one attempt (None: no limit).
-            deadline: seconds for the call, waits included (None).
-            max_wait: seconds that the call may spend waiting for quotas and doors (60).
-            idempotent: may it be repeated after it may have been done?  None asks the endpoint,
-                then the method.
-            endpoint: the endpoint's name, instead of finding it by path or function name.
-            cost: units that the call takes of a quota (1).
-            on_failure: ``raise``, or ``return`` to get the last result even if it failed.
-            stream: the result is a stream.
+            settings: any of ``CallSettings``: ``max_attempts``, ``attempt_timeout``, ``deadline``,
+                ``max_wait``, ``idempotent``, ``endpoint``, ``on_failure``, ``cost``, ``stream``.
+
+        Raises:
+            TypeError: no such setting.
+            ValueError: a value that makes no sense.
         """
-        given = {
-            "attempt_timeout": attempt_timeout, "deadline": deadline, "max_wait": max_wait,
-            "idempotent": idempotent, "endpoint": endpoint,
-        }  # fmt: skip
-        changes: dict[str, Any] = {k: v for k, v in given.items() if v is not ...}
-        plain = {"max_attempts": max_attempts, "cost": cost, "on_failure": on_failure, "stream": stream}
-        changes.update({k: v for k, v in plain.items() if v is not None})
         view = object.__new__(Guard)
         view._shared = self._shared
         view._read = self._read
         view._is_plain_success = self._is_plain_success
-        view._set(self._options.changed(changes))
+        view._set(self._options.changed(dict(settings)))
         return view
 
     @contextmanager
-    def using(self, **settings: Any) -> Iterator[None]:
+    def using(self, **settings: Unpack[CallSettings]) -> Iterator[None]:
         """Settings for every call of this account inside the block, adapters in any SDK included.
 
         Takes what :meth:`options` takes.
         """
-        self._options.changed(settings)  # a wrong setting fails here, not in the middle of a call
-        token = CONTEXT.set(Settings(self._shared, settings, CONTEXT.get()))
+        self._options.changed(
+            dict(settings)
+        )  # a wrong setting fails here, not in the middle of a call
+        token = CONTEXT.set(Settings(self._shared, dict(settings), CONTEXT.get()))
         try:
             yield
         finally:
@@ -192,7 +172,7 @@ class Guard:
         """
         machine = self._machine
         if not self._plain or machine.restricted or CONTEXT.get() is not None:
-            return await self._call(func, args, kwargs, None, 0)
+            return cast("T", await self._call(func, args, kwargs, None, 0))
         epoch = machine.epoch
         clock = self._shared.clock
         reading = clock()
@@ -201,7 +181,7 @@ class Guard:
         try:
             value = await func(*args, **kwargs)
             if type(value) is dict and self._is_plain_success(value):
-                return value  # type: ignore[return-value]  # it is a T, narrowed to a dict
+                return value
             first = Attempted(value=value)
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
             _check_call(func, error)
@@ -211,9 +191,9 @@ class Guard:
             frame.active = False
         await self._judge(first, frame, self._endpoint(func, self._options))
         if first.found is None:
-            return first.value  # type: ignore[no-any-return]
+            return cast("T", first.value)
         started = self._shared.began(clock, reading)
-        return await self._call(func, args, kwargs, first, epoch, started)
+        return cast("T", await self._call(func, args, kwargs, first, epoch, started))
 
     def __call__(self, func: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         """Decorate an async function.
@@ -229,7 +209,7 @@ class Guard:
 
         return guarded
 
-    async def _call(
+    async def _call(  # noqa: PLR0917  # private, and on a path where keywords cost
         self,
         func: Callable[..., Any],
         args: tuple[Any, ...],
@@ -278,8 +258,9 @@ class Guard:
         """For adapters: run one request of a client, and hand back the last response.
 
         ``attempt`` gives an outcome in ``body`` (none for a plain success); it is judged here.
-        ``first`` is an attempt that was made already, while nothing was restricted.  Raises only when there is no
-        response: the client's own exception, or a ``ResilienceError`` if nothing was sent.
+        ``first`` is an attempt that was made already, while nothing was restricted.  Raises only
+        when there is no response: the client's own exception, or a ``ResilienceError`` if nothing
+        was sent.
         """
         options = self._options.changed(settings_of(self._shared))
         endpoint = options.endpoint or self.policy.table.endpoint_of_request(method, path)
@@ -314,7 +295,7 @@ class Guard:
         Args:
             hosts: ``name`` or ``name:port`` of the servers to touch, instead of the policy's.
         """
-        from resilience.adapters.aiohttp import Middleware  # noqa: PLC0415  # aiohttp is optional
+        from resilience.adapters.aiohttp import Middleware  # aiohttp is optional
 
         return Middleware(self, hosts)
 
@@ -357,9 +338,9 @@ class Guard:
         # a client that trips over an error page raises something of its own: what the adapter saw
         # (the status, the code, the hint) is the better witness
         silent = found is None or found.matched_by.startswith(("success", "unknown", "exceptions."))
-        if seen is not None and seen.verdict is not Verdict.SUCCESS:
-            if silent or (found is not None and found.rule is seen.rule and found.hint is None):
-                found = seen  # it had the headers too
+        same = found is not None and seen is not None and found.rule is seen.rule
+        if seen is not None and seen.verdict is not Verdict.SUCCESS and (silent or same):
+            found = seen  # it had the headers too
         if found is not None and found.verdict is Verdict.SUCCESS:
             found = None
         tried.found = found
@@ -462,7 +443,7 @@ def report(response_or_exception: object) -> Report | None:
     """What happened to the call that ended in this response or exception; None if no guard saw it."""
     told = getattr(response_or_exception, _REPORT, None)
     if not isinstance(told, tuple):
-        return told  # type: ignore[no-any-return]  # a Report or None: only we write there
+        return cast("Report | None", told)  # only we write there
     guard, method, url, elapsed = told
     return Report(
         classification=guard.policy.classify(status=200),
@@ -514,17 +495,17 @@ def _of_error(error: ResilienceError, seen: Classification | None) -> Classifica
     )
 
 
-def _check_function(func: Callable[..., Any]) -> None:
+def _check_function(func: Any) -> None:
     """Refuse what can't be awaited, naming the right form."""
     if inspect.isasyncgenfunction(func):
         msg = f"{_name(func)} is an async generator: guard the call that opens the stream instead"
         raise TypeError(msg)
+    if not callable(func):
+        msg = f"{func!r} can't be called: give the async function and its arguments, not its result"
+        raise TypeError(msg)
     plain = inspect.isfunction(func) or inspect.ismethod(func) or inspect.isbuiltin(func)
     if plain and not inspect.iscoroutinefunction(inspect.unwrap(func)):
         msg = f"{_name(func)} is a sync function: guard an 'async def' (anyio.to_thread.run_sync helps)"
-        raise TypeError(msg)
-    if not callable(func):
-        msg = f"{func!r} can't be called: give the async function and its arguments, not its result"
         raise TypeError(msg)
 
 

@@ -7,7 +7,7 @@ files and of the one environment variable.
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -17,11 +17,10 @@ from typing import Any, Self
 from resilience._core.policy.build import build, merge
 from resilience._core.policy.classify import CLIENT_ERROR, SUCCESS_RULE, classify
 from resilience._core.policy.model import Classification, Endpoint, Outcome, Rule, Verdict
-from resilience._core.policy.reader import is_text
 from resilience._core.policy.plain import plain_success
+from resilience._core.policy.reader import is_text
 from resilience._core.policy.section import PolicyError, suggestion
 from resilience._core.policy.table import Table
-from resilience._core.policy.table import class_name as class_name
 
 ENVIRONMENT = "RESILIENCE_POLICY"
 """Names a policy file.  ``Policy.load()`` loads it, and ``Policy.load("memories_ai")`` prefers it

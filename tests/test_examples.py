@@ -20,7 +20,11 @@ def load(name):
 
 def test_every_example_is_in_this_file():
     """No example is left out."""
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"guard_a_session", "my_own_api", "watch_videos"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "guard_a_session",
+        "my_own_api",
+        "watch_videos",
+    }
 
 
 async def test_guard_a_session_counts_all_pages():
@@ -44,6 +48,8 @@ def test_my_own_api_runs_on_both_backends(backend):
 @pytest.mark.slow
 def test_an_example_runs_as_a_program():
     """As the docstring says: run it."""
-    ran = subprocess.run([sys.executable, EXAMPLES / "watch_videos.py"], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, EXAMPLES / "watch_videos.py"], capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     assert "can't be parsed: unknown codec" in ran.stdout

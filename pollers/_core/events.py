@@ -157,9 +157,7 @@ _CLASSES: dict[str, type[Event]] = {
     "stalled": PollerStalled,
     "resumed": PollerResumed,
 }
-_TYPE_OF = {
-    cls: f"{TYPE_PREFIX.get(name, _JOB_PREFIX)}.{name}" for name, cls in _CLASSES.items()
-}
+_TYPE_OF = {cls: f"{TYPE_PREFIX.get(name, _JOB_PREFIX)}.{name}" for name, cls in _CLASSES.items()}
 
 
 def event_of(row: EventRow, store: str) -> Event:

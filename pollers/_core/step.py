@@ -22,7 +22,9 @@ def opening(new: NewJob, rid: int) -> Transition:
         rid=rid, version=1, key=new.key, state=State.WATCHING, created_at=new.created_at,
         submitted_at=new.submitted_at, deadline=new.deadline, data=new.data,
     )  # fmt: skip
-    return Transition(after=job, type="watching", at=new.created_at, data=_data(job, new.created_at))
+    return Transition(
+        after=job, type="watching", at=new.created_at, data=_data(job, new.created_at)
+    )
 
 
 def step(

@@ -15,7 +15,10 @@ def main() -> None:
     try:
         import click  # noqa: F401
     except ModuleNotFoundError:
-        print("pollers: the command line needs: pip install 'resilience-pollers[cli]'", file=sys.stderr)
+        print(
+            "pollers: the command line needs: pip install 'resilience-pollers[cli]'",
+            file=sys.stderr,
+        )
         raise SystemExit(USAGE) from None
     from pollers.cli.commands import cli
 

@@ -17,7 +17,13 @@ from pollers.emulator import Seen
 if TYPE_CHECKING:
     from pollers.cli.demo import Story
 
-_STYLES = {"succeeded": "green", "failed": "red", "expired": "yellow", "UNPARSE": "cyan", "uploading": "blue"}
+_STYLES = {
+    "succeeded": "green",
+    "failed": "red",
+    "expired": "yellow",
+    "UNPARSE": "cyan",
+    "uploading": "blue",
+}
 _DONE = ("succeeded", "failed", "expired")
 
 
@@ -28,14 +34,23 @@ class Board:
         self._console = Console(highlight=False, soft_wrap=True)
         self._rows: dict[str, tuple[str, str, str]] = {}
         self._names: dict[str, str] = {}
-        self._live = None if plain else Live(console=self._console, refresh_per_second=8, get_renderable=self._draw)
+        self._live = (
+            None
+            if plain
+            else Live(console=self._console, refresh_per_second=8, get_renderable=self._draw)
+        )
 
     def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._live:
             self._live.stop()
 
@@ -97,7 +112,11 @@ def summary(
     ends = Counter(type(event).__name__ for event in stored if isinstance(event, TERMINAL))
     told = ", ".join(f"{count} {name}" for name, count in sorted(ends.items()))
     console.print(f"events     {len(stored)} stored; terminal: {told}; poller killed (-9) half-way")
-    verdict = "every video has exactly one terminal event: nothing was lost" if good else "NOT as it should be"
+    verdict = (
+        "every video has exactly one terminal event: nothing was lost"
+        if good
+        else "NOT as it should be"
+    )
     console.print(f"[bold {'green' if good else 'red'}]{verdict}[/]")
 
 
@@ -113,12 +132,13 @@ def _codes(story: "Story", requests: Sequence[Seen]) -> Table:
         found = story.policy.explain(answer, message="network" if answer == "0001" else "")
         verdict, done = found.verdict.value, _DEEDS.get(found.verdict.value, "")
         if answer in ("200", "connection cut"):
-            answer, verdict, done = fault, "retryable", "looked again"
+            verdict, done = "retryable", "looked again"
         if found.recovers is not None:
             verdict, done = f"quota, {found.recovers}", _DEEDS[found.recovers.value]
         if answer == "0000":
             verdict, done = "success", ""
-        table.add_row(answer, interface, str(times), verdict, done)
+        shown = fault if answer in ("200", "connection cut") else answer
+        table.add_row(shown, interface, str(times), verdict, done)
     return table
 
 
@@ -140,4 +160,6 @@ def _delays(story: "Story") -> str:
     ]
     if not delays:
         return "nothing was detected"
-    return f"{sum(delays) / len(delays):.2f} s after the end on average, {max(delays):.2f} s at most"
+    return (
+        f"{sum(delays) / len(delays):.2f} s after the end on average, {max(delays):.2f} s at most"
+    )

@@ -18,13 +18,23 @@ from resilience import PolicyError
 Main = Callable[[], Coroutine[Any, Any, int]]
 
 STORE = click.option(
-    "--store", "store", type=click.Path(dir_okay=False), metavar="FILE",
+    "--store",
+    "store",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
     help="SQLite file with the jobs.  [default: jobs.db in the user's state directory]",
-)  # fmt: skip
+)
 OUTPUT = click.option(
-    "--output", type=click.Choice(["text", "jsonl"]), default="text", show_default=True,
+    "--output",
+    type=click.Choice(["text", "jsonl"]),
+    default="text",
+    show_default=True,
     help="jsonl: one CloudEvent (or row) a line on stdout and nothing else.",
-)  # fmt: skip
+)
+
+PROVIDER = click.option(
+    "--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,22 +44,55 @@ def cli() -> None:
 
 
 @cli.command(name="watch")
-@click.option("--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True)
+@click.option(
+    "--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True
+)
 @click.option("--kind", type=click.Choice(["videos"]), default="videos", show_default=True)
 @click.option("--base-url", metavar="URL", help="API root.  [default: the provider's]")
-@click.option("--api-key-env", metavar="NAME",
-              help=f"Environment variable with the key.  [default: {' or '.join(KEY_NAMES)}]")  # fmt: skip
-@click.option("--account", default="default", show_default=True, metavar="NAME",
-              help="A name for the account; never the key.")  # fmt: skip
+@click.option(
+    "--api-key-env",
+    metavar="NAME",
+    help=f"Environment variable with the key.  [default: {' or '.join(KEY_NAMES)}]",
+)
+@click.option(
+    "--account",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="A name for the account; never the key.",
+)
 @click.option("--policy", metavar="FILE", help="Policy file.  [default: the provider's catalog]")
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), default=1800.0,
-              show_default=True, metavar="SECONDS", help="After that a job expires.")  # fmt: skip
-@click.option("--grace", type=click.FloatRange(min=0), default=60.0, show_default=True,
-              metavar="SECONDS", help="How long a video may be unknown to the API.")  # fmt: skip
-@click.option("--min-interval", type=click.FloatRange(min=0.05), default=1.0, show_default=True,
-              metavar="SECONDS", help="Least time between two looks at a job.")  # fmt: skip
-@click.option("--on-refused", type=click.Choice(["stop", "stall"]), default="stop", show_default=True,
-              help="When the API refuses us: end with 3, or wait until it is mended.")  # fmt: skip
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1800.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="After that a job expires.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a video may be unknown to the API.",
+)
+@click.option(
+    "--min-interval",
+    type=click.FloatRange(min=0.05),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Least time between two looks at a job.",
+)
+@click.option(
+    "--on-refused",
+    type=click.Choice(["stop", "stall"]),
+    default="stop",
+    show_default=True,
+    help="When the API refuses us: end with 3, or wait until it is mended.",
+)
 @click.option("--again", is_flag=True, help="Watch once more what has ended.")
 @click.option("-v", "--verbose", is_flag=True, help="Log to stderr.")
 @STORE
@@ -77,8 +120,12 @@ def events(store: str | None, after: str, output: str, *, follow: bool) -> None:
 
 @cli.command()
 @STORE
-@click.option("--state", metavar="STATE", help="Only jobs in this state.",
-              type=click.Choice(["watching", "succeeded", "failed", "expired", "cancelled"]))  # fmt: skip
+@click.option(
+    "--state",
+    metavar="STATE",
+    help="Only jobs in this state.",
+    type=click.Choice(["watching", "succeeded", "failed", "expired", "cancelled"]),
+)
 @OUTPUT
 def jobs(store: str | None, state: str | None, output: str) -> None:
     """List the stored jobs."""
@@ -87,15 +134,28 @@ def jobs(store: str | None, state: str | None, output: str) -> None:
 
 
 @cli.command()
-@click.option("--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True)
+@click.option(
+    "--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=int, default=8080, show_default=True, help="0 takes a free one.")
-@click.option("--key", "keys", multiple=True, help="Accept this key only (repeatable).  [default: any]")
-@click.option("--limit", "limits", multiple=True, metavar="INTERFACE=CALLS/SECONDS",
-              help="Such as list=5/1 or upload=1/60 (repeatable).")  # fmt: skip
+@click.option(
+    "--key", "keys", multiple=True, help="Accept this key only (repeatable).  [default: any]"
+)
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="INTERFACE=CALLS/SECONDS",
+    help="Such as list=5/1 or upload=1/60 (repeatable).",
+)
 @click.option("--points", type=float, help="Balance; each upload costs 1.  [default: endless]")
-@click.option("--parse-seconds", type=float, help="Time that parsing takes.  [default: by duration]")
-@click.option("--control", is_flag=True, help="Serve /_emulator/ to script faults, videos and limits.")
+@click.option(
+    "--parse-seconds", type=float, help="Time that parsing takes.  [default: by duration]"
+)
+@click.option(
+    "--control", is_flag=True, help="Serve /_emulator/ to script faults, videos and limits."
+)
 def emulate(**given: Any) -> None:
     """Serve an emulated provider, until Ctrl-C."""
     from pollers.cli.emulate import emulate as run
@@ -104,8 +164,12 @@ def emulate(**given: Any) -> None:
 
 
 @cli.command()
-@click.option("--keep", type=click.Path(file_okay=False), metavar="DIR",
-              help="Leave videos, store and events there.")  # fmt: skip
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Leave videos, store and events there.",
+)
 @click.option("--plain", is_flag=True, help="Lines instead of a live display.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Chance of the faults.")
 def demo(**given: Any) -> None:

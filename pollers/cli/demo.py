@@ -12,12 +12,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import anyio
@@ -32,8 +32,10 @@ from pollers.emulator import Fault, MemoriesEmulator, Video
 from pollers.store.sqlite import SqliteStore
 from resilience import CallRecord, Guard, Policy, QuotaError, quota
 
-GOOD, BROKEN = 12, ("truncated", "garbage", "text")
+GOOD = 12
+BROKEN: tuple[Literal["truncated", "garbage", "text"], ...] = ("truncated", "garbage", "text")
 KEY = "sk-demo"
+Upload = Callable[[], Awaitable[Any]]
 UPLOADS_PER_SECOND = 3
 POINTS = 9
 KILL_AFTER = 5
@@ -99,19 +101,18 @@ def _folder(keep: str | None) -> Iterator[Path]:
 
 
 def _make_videos(folder: Path, seed: int) -> list[Path]:
-    try:
-        from pollers.emulator.samples import write_broken, write_video
-    except ModuleNotFoundError as error:  # pragma: no cover  # depends on what is installed
-        raise click.UsageError(f"the demo needs real videos: pip install 'resilience-pollers[emulator]' ({error})") from None
+    from pollers.emulator.samples import write_broken, write_video
+
     try:
         good = [
             write_video(folder / f"clip-{n:02}.mp4", seconds=1.0 + n % 4, seed=seed + n)
             for n in range(1, GOOD + 1)
         ]
-    except ModuleNotFoundError as error:  # pragma: no cover
-        raise click.UsageError(f"the demo needs real videos: pip install 'resilience-pollers[emulator]' ({error})") from None
+    except ModuleNotFoundError as error:  # pragma: no cover  # depends on what is installed
+        need = "the demo needs real videos: pip install 'resilience-pollers[emulator]'"
+        raise click.UsageError(f"{need} ({error})") from None
     bad = [write_broken(folder / f"broken-{kind}.mp4", kind=kind, seed=seed) for kind in BROKEN]
-    return [path for pair in zip(good, [*bad, *[None] * GOOD], strict=False) for path in pair if path]
+    return [*good[:2], *bad, *good[2:]]
 
 
 FAULTS = (
@@ -138,11 +139,14 @@ async def _upload_all(
     guard = Guard(story.policy, "demo", observe=partial(_note_call, story))
     middlewares = [guard.aiohttp(hosts=[emulator.host])]
     headers = {"Authorization": KEY}
-    async with aiohttp.ClientSession(middlewares=middlewares, headers=headers) as session:
-        async with anyio.create_task_group() as tasks:
-            for path in files:
-                board.file(path.name)
-                tasks.start_soon(_upload, emulator, story, board, guard, session, path)
+    async with (
+        aiohttp.ClientSession(middlewares=middlewares, headers=headers) as session,
+        anyio.create_task_group() as tasks,
+    ):
+        for path in files:
+            board.file(path.name)
+            upload = _uploader(emulator, guard, session, path)
+            tasks.start_soon(_upload, emulator, story, board, upload, path.name)
 
 
 def _note_call(story: Story, record: Any) -> None:
@@ -150,35 +154,37 @@ def _note_call(story: Story, record: Any) -> None:
         story.calls.append(record)
 
 
-async def _upload(
-    emulator: MemoriesEmulator,
-    story: Story,
-    board: Board,
-    guard: Guard,
-    session: aiohttp.ClientSession,
-    path: Path,
-) -> None:
+def _uploader(
+    emulator: MemoriesEmulator, guard: Guard, session: aiohttp.ClientSession, path: Path
+) -> Upload:
+    content = path.read_bytes()
+
+    @guard
     async def upload() -> Any:
         form = aiohttp.FormData()
-        form.add_field("file", path.read_bytes(), filename=path.name, content_type="video/mp4")
+        form.add_field("file", content, filename=path.name, content_type="video/mp4")
         async with session.post(f"{emulator.base_url}/upload", data=form) as response:
             return await response.json(content_type=None)
 
-    board.status(path.name, "uploading")
+    return upload
+
+
+async def _upload(
+    emulator: MemoriesEmulator, story: Story, board: Board, upload: Upload, name: str
+) -> None:
+    board.status(name, "uploading")
     while True:
         try:
-            body = await guard.call(upload)
+            body = await upload()
             break
         except QuotaError as error:
             await _pay(emulator, story, board, error)
     number = body["data"]["videoNo"]
-    story.numbers[path.name] = number
-    board.status(path.name, "UNPARSE", number)
+    story.numbers[name] = number
+    board.status(name, "UNPARSE", number)
 
 
-async def _pay(
-    emulator: MemoriesEmulator, story: Story, board: Board, error: QuotaError
-) -> None:
+async def _pay(emulator: MemoriesEmulator, story: Story, board: Board, error: QuotaError) -> None:
     """What a person does about 0402; the first task that meets it tops up, the others wait."""
     if emulator.balance() == 0:
         board.say(f"{error.code} {error.title}  ({error.remedy})  -> topping up 100 points")
@@ -231,7 +237,10 @@ async def _read_events(process: Any, story: Story, board: Board) -> None:
             board.ended(event)
         if not story.kills and len(story.seen) >= KILL_AFTER:
             story.kills += 1
-            board.say(f"kill -9 of the poller (pid {process.pid}), {len(story.seen)} of {len(story.numbers)} ended; starting it again on the same file")
+            board.say(
+                f"kill -9 of the poller (pid {process.pid}), {len(story.seen)} of "
+                f"{len(story.numbers)} ended; starting it again on the same file"
+            )
             process.kill()
             return
 

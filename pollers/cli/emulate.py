@@ -22,7 +22,11 @@ async def emulate(
     control: bool,
 ) -> int:
     """Serve until cancelled."""
-    settings: dict[str, Any] = {"limits": dict(map(_limit, limits)), "points": points, "control": control}
+    settings: dict[str, Any] = {
+        "limits": dict(map(_limit, limits)),
+        "points": points,
+        "control": control,
+    }
     if keys:
         settings["keys"] = list(keys)
     if parse_seconds is not None:
@@ -41,5 +45,7 @@ async def emulate(
 def _limit(text: str) -> tuple[str, tuple[int, float]]:
     found = re.fullmatch(r"(\w+)=(\d+)/(\d+(?:\.\d+)?)", text)
     if found is None or float(found[3]) <= 0:
-        raise click.UsageError(f"--limit {text!r}: expected INTERFACE=CALLS/SECONDS, such as list=5/1")
+        raise click.UsageError(
+            f"--limit {text!r}: expected INTERFACE=CALLS/SECONDS, such as list=5/1"
+        )
     return found[1], (int(found[2]), float(found[3]))

@@ -32,9 +32,8 @@ def print_event(event: Event, output: str) -> None:
     parts = [f"{event.time:%H:%M:%S}", f"{word:<10}", event.subject]
     if isinstance(event, JobEvent):
         parts.append(f"{event.status or '-'} after {event.elapsed:.1f} s, {event.looks} looks")
-    for name in ("cause", "reason", "code", "remedy"):
-        if facts.get(name):
-            parts.append(f"{name}: {facts[name]}")
+    told_too = ("cause", "reason", "code", "remedy")
+    parts += [f"{name}: {facts[name]}" for name in told_too if facts.get(name)]
     click.echo("  ".join(parts))
 
 
@@ -80,7 +79,9 @@ def _plain(job: Job) -> dict[str, Any]:
 
 
 def _table(jobs: list[Job]) -> Table:
-    table = Table("id", "state", "status", "since", "took", "looks", "cause", box=None, pad_edge=False)
+    table = Table(
+        "id", "state", "status", "since", "took", "looks", "cause", box=None, pad_edge=False
+    )
     for job in jobs:
         took = f"{job.ended_at - job.created_at:.1f} s" if job.ended_at is not None else ""
         since = datetime.fromtimestamp(job.created_at, UTC)
@@ -90,5 +91,3 @@ def _table(jobs: list[Job]) -> Table:
             f"{since:%Y-%m-%d %H:%M:%S}Z", took, str(job.looks), job.cause or job.reason or "",
         )  # fmt: skip
     return table
-
-

@@ -103,5 +103,7 @@ def _key(name: str | None) -> str:
     for one in names:
         if key := os.environ.get(one, "").strip():
             return key
-    msg = f"no API key: set ${' or $'.join(names)}" + ("" if name else ", or name another with --api-key-env")
+    msg = f"no API key: set ${' or $'.join(names)}" + (
+        "" if name else ", or name another with --api-key-env"
+    )
     raise click.UsageError(msg)

@@ -52,7 +52,11 @@ class StatusWords:
 
     def __post_init__(self) -> None:
         phases: dict[str, Phase] = {}
-        lists = (Phase.PENDING, self.pending), (Phase.SUCCEEDED, self.succeeded), (Phase.FAILED, self.failed)
+        lists = (
+            (Phase.PENDING, self.pending),
+            (Phase.SUCCEEDED, self.succeeded),
+            (Phase.FAILED, self.failed),
+        )
         for phase, words in lists:
             if isinstance(words, str):
                 raise TypeError(f"{phase}={words!r}: give a list of words, not one text")

@@ -73,7 +73,11 @@ class CallableSource:
             answers: Mapping[str, Any] = {asked[0]: answer} if asked else {}
         else:
             answers = answer if isinstance(answer, Mapping) else {}
-        seen = {remote_id: answers[remote_id] for remote_id in asked if answers.get(remote_id) is not None}
+        seen = {
+            remote_id: answers[remote_id]
+            for remote_id in asked
+            if answers.get(remote_id) is not None
+        }
         return {remote_id: self._sighting(remote_id, one) for remote_id, one in seen.items()}
 
     def _sighting(self, remote_id: str, answer: Any) -> Sighting:

@@ -98,6 +98,7 @@ class MemoriesVideos:
             body = {"page": 1, "size": self.batch, "video_nos": asked, **self._where}
             return await self._post("list_videos", body)
 
+        await self._spaced()
         try:
             data = await _data(await guard.options(endpoint="list").call(list_videos))
         except FatalError as error:
@@ -106,7 +107,9 @@ class MemoriesVideos:
             raise
         found = dict(self._sightings(data))
         page, pages = 1, _pages(data)
-        while found and not set(asked) <= set(found) and not set(found) - set(asked) and page < pages:
+        while (
+            found and not set(asked) <= set(found) and not set(found) - set(asked) and page < pages
+        ):
             page += 1  # the server's pages are shorter than our batch
             more = dict(self._sightings(await self._page(guard, page, video_nos=asked)))
             if not more:
@@ -180,9 +183,12 @@ class MemoriesVideos:
             status = _either(video, "status", "videoStatus", "video_status")
             if status is None:
                 continue
-            features = {name: n for name in _FEATURES if (n := _number(video.get(name))) is not None}
-            yield str(number), WORDS.sighting(
-                str(number), status, cause=video.get("cause"), features=features
+            features = {
+                name: n for name in _FEATURES if (n := _number(video.get(name))) is not None
+            }
+            yield (
+                str(number),
+                WORDS.sighting(str(number), status, cause=video.get("cause"), features=features),
             )
 
 
@@ -236,5 +242,3 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-

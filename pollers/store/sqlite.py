@@ -5,7 +5,7 @@
   transaction, each inside a savepoint, and wakes their waiters after the COMMIT.  A request that
   fails is rolled back alone; a COMMIT that fails fails them all, and none has happened.
 * **Readers have a connection of their own** and see what was committed; with a write-ahead log they
-  wait for nobody.  ``read_only=True`` gives a store that only reads, beside the process that writes.
+  wait for nobody.  ``read_only=True`` gives a store that only reads, beside one that writes.
 * **Full sync.**  What was acknowledged survives a power cut.  With ``synchronous="NORMAL"`` it
   survives ``kill -9`` only: after a power cut the last commits may be missing.
 * **Who may write** is decided by a lock beside the file and, within, by the shard's epoch.

@@ -19,7 +19,6 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from resilience._core.policy.model import Outcome
 from resilience._driver import Attempted
 from resilience.adapters.results import JSON_LIMIT, is_json_type, outcome_of_exception
-
 from resilience.guard import First, Guard, remember_success
 
 _CHUNK = 64 * 1024
@@ -80,7 +79,9 @@ class Middleware:
             return Attempted(exception=error, body=broken)
 
     def _is_ours(self, request: ClientRequest) -> bool:
-        host = request.url.raw_host or ""  # aiohttp needed it too; ``host`` is decoded anew each time
+        host = (
+            request.url.raw_host or ""
+        )  # aiohttp needed it too; ``host`` is decoded anew each time
         return host in self.hosts or f"{host}:{request.url.port}" in self.hosts
 
 
@@ -128,7 +129,7 @@ def _in_buffer(response: ClientResponse) -> bytes | None:
     """
     content = response.content
     chunks = getattr(content, "_buffer", None)
-    if not content.is_eof() or not chunks or getattr(content, "_buffer_offset", 1):
+    if not content.is_eof() or not chunks or getattr(content, "_buffer_offset", True):
         return None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

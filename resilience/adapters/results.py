@@ -21,7 +21,7 @@ async def outcome_of_result(value: Any) -> Outcome | None:
         return Outcome(body=value)
     room = type(value).__module__.split(".", 1)[0]
     if room == "aiohttp" and hasattr(value, "status"):
-        from resilience.adapters.aiohttp import outcome_of_response  # noqa: PLC0415
+        from resilience.adapters.aiohttp import outcome_of_response
 
         return await outcome_of_response(value)
     if hasattr(value, "status_code") and hasattr(value, "headers"):
@@ -47,7 +47,9 @@ def outcome_of_httpx(response: Any) -> Outcome:
 def outcome_of_exception(error: BaseException) -> Outcome:
     """What an exception carries: SDKs put ``status``, ``headers`` and ``body`` on theirs."""
     response = getattr(error, "response", None)
-    status = _first_int(error, "status", "status_code") or _first_int(response, "status_code", "status")
+    status = _first_int(error, "status", "status_code") or _first_int(
+        response, "status_code", "status"
+    )
     headers = getattr(error, "headers", None) or getattr(response, "headers", None) or {}
     body = getattr(error, "body", None)
     if not isinstance(body, (Mapping, str, bytes)):
@@ -63,7 +65,9 @@ def outcome_of_exception(error: BaseException) -> Outcome:
 def is_json_type(content_type: str) -> bool:
     """``application/json`` and ``application/…+json``, with or without parameters."""
     kind = content_type.split(";", 1)[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
 
 
 def _has_own_code(error: BaseException) -> bool:

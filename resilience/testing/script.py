@@ -1,8 +1,8 @@
 """Scripted outcomes: a fake provider that is a list, and remembers when it was asked.
 
-    calls = Script([{"code": "0429", "msg": "busy"}, {"code": "0000", "msg": "ok"}])
-    await guard.call(calls)
-    assert calls.asked_at == [0.0, 1.0]
+calls = Script([{"code": "0429", "msg": "busy"}, {"code": "0000", "msg": "ok"}])
+await guard.call(calls)
+assert calls.asked_at == [0.0, 1.0]
 """
 
 from collections.abc import Callable, Iterable

@@ -56,7 +56,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Whether a thread is working for this loop."""
         return self._busy_threads > 0
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # plainer
         """As usual, but virtual time stands still until the thread is done."""
         self._busy_threads += 1
         future = super().run_in_executor(executor, func, *args)
@@ -75,7 +75,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type,misc]  # chosen at run time
+class _Selector(selectors.DefaultSelector):
     """Never sleeps: moves the loop's clock instead."""
 
     def __init__(self, loop: VirtualLoop) -> None:

@@ -42,7 +42,9 @@ def start(*words, key="sk-test", **pipes):
     if not key:
         del env["MEMORIES_API_KEY"]
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE} | pipes
-    return asyncio.create_subprocess_exec(sys.executable, "-m", "pollers.cli", *words, env=env, **pipes)
+    return asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pollers.cli", *words, env=env, **pipes
+    )
 
 
 async def run(*words, key="sk-test", timeout=30):
@@ -52,7 +54,12 @@ async def run(*words, key="sk-test", timeout=30):
 
 
 def watch_words(emulator, store, *ids, **options):
-    given = {"base-url": emulator.base_url, "store": str(store), "output": "jsonl", "min-interval": "0.1"}
+    given = {
+        "base-url": emulator.base_url,
+        "store": str(store),
+        "output": "jsonl",
+        "min-interval": "0.1",
+    }
     given |= {key.replace("_", "-"): str(value) for key, value in options.items()}
     return ["watch", *(word for key, value in given.items() for word in (f"--{key}", value)), *ids]
 
@@ -98,14 +105,18 @@ async def test_an_expired_job_is_exit_1(emulator, tmp_path):
     emulator.add_video("VI1", parse_after=None)
     ran = await run(*watch_words(emulator, tmp_path / "j.db", "VI1", deadline=0.5))
     assert ran.code == 1
-    assert [(e["type"], e["data"]["reason"]) for e in ran.events] == [("pollers.job.expired", "deadline")]
+    assert [(e["type"], e["data"]["reason"]) for e in ran.events] == [
+        ("pollers.job.expired", "deadline")
+    ]
 
 
 async def test_a_video_that_nobody_knows_expires_as_missing(emulator, tmp_path):
     """Absent from every answer for the whole grace: expired, reason missing."""
     ran = await run(*watch_words(emulator, tmp_path / "j.db", "VI404", grace=0.5))
     assert ran.code == 1
-    assert [(e["type"], e["data"]["reason"]) for e in ran.events] == [("pollers.job.expired", "missing")]
+    assert [(e["type"], e["data"]["reason"]) for e in ran.events] == [
+        ("pollers.job.expired", "missing")
+    ]
 
 
 async def test_a_refused_key_is_exit_3_with_code_and_remedy(emulator, tmp_path):
@@ -127,7 +138,12 @@ async def test_a_mended_key_goes_on_by_itself_when_stalled(emulator, tmp_path):
     assert ran.code == 0, ran.err
     events = (await run("events", "--store", str(tmp_path / "j.db"), "--output", "jsonl")).events
     kinds = [event["type"] for event in events]
-    assert kinds == ["pollers.job.watching", "pollers.stalled", "pollers.job.succeeded", "pollers.resumed"]
+    assert kinds == [
+        "pollers.job.watching",
+        "pollers.stalled",
+        "pollers.job.succeeded",
+        "pollers.resumed",
+    ]
     assert events[1]["data"]["code"] == "0402"
 
 
@@ -197,7 +213,11 @@ async def test_events_and_jobs_read_while_a_poller_writes(emulator, tmp_path):
     follower.send_signal(signal.SIGINT)
     await follower.communicate()
     assert follower.returncode == 130
-    assert [line["type"].rsplit(".", 1)[-1] for line in lines] == ["watching", "changed", "succeeded"]
+    assert [line["type"].rsplit(".", 1)[-1] for line in lines] == [
+        "watching",
+        "changed",
+        "succeeded",
+    ]
     rest = await run("events", "--store", store, "--after", lines[1]["cursor"], "--output", "jsonl")
     assert rest.events == lines[2:]
     table = await run("jobs", "--store", store)
@@ -210,7 +230,9 @@ async def test_emulate_serves_until_ctrl_c(tmp_path):
     process = await start("emulate", "--port", "0", "--control", "--parse-seconds", "0.1")
     line = (await asyncio.wait_for(process.stderr.readline(), 10)).decode()
     base_url = next(word for word in line.split() if word.startswith("http"))
-    ran = await run("watch", "--base-url", base_url, "--store", str(tmp_path / "j.db"), "--grace", "0.2", "VI1")
+    ran = await run(
+        "watch", "--base-url", base_url, "--store", str(tmp_path / "j.db"), "--grace", "0.2", "VI1"
+    )
     assert ran.code == 1
     process.send_signal(signal.SIGINT)
     await asyncio.wait_for(process.communicate(), 10)

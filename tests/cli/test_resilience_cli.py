@@ -33,7 +33,7 @@ def resilience(monkeypatch, capsys, tmp_path):
 def asked(run, *arguments):
     """The JSON of an explanation."""
     code, out, err = run("explain", *arguments, "--output", "json")
-    assert (0, "") == (code, err)
+    assert (code, err) == (0, "")
     return json.loads(out)
 
 
@@ -43,7 +43,7 @@ def asked(run, *arguments):
 def test_explain_json_has_exactly_the_promised_keys(resilience):
     """In this order, for a listed code and for one that nobody knows."""
     for code in ("0429", "0001", "77"):
-        assert KEYS == list(asked(resilience, "memories_ai", code))
+        assert list(asked(resilience, "memories_ai", code)) == KEYS
 
 
 def test_explain_a_window(resilience):
@@ -89,26 +89,26 @@ def test_explain_looks_at_the_message(resilience):
     plain = asked(resilience, "memories_ai", "0001")
     passing = asked(resilience, "memories_ai", "0001", "--message", "network abnormal")
 
-    assert ("fatal", "codes.0001") == (plain["verdict"], plain["matched_by"])
-    assert ("retryable", "codes.0001.when[0]", 3) == (
+    assert (plain["verdict"], plain["matched_by"]) == ("fatal", "codes.0001")
+    assert (
         passing["verdict"], passing["matched_by"], passing["max_attempts"],
-    )  # fmt: skip
-    assert [False] == [when["holds"] for when in plain["when"]]
-    assert [True] == [when["holds"] for when in passing["when"]]
+    ) == ("retryable", "codes.0001.when[0]", 3)  # fmt: skip
+    assert [when["holds"] for when in plain["when"]] == [False]
+    assert [when["holds"] for when in passing["when"]] == [True]
     assert "network" in plain["when"][0]["message"]
 
 
 def test_explain_looks_at_the_endpoint(resilience):
     """In a chat the answer exists."""
-    assert "retryable" == asked(resilience, "memos_cloud", "50144")["verdict"]
-    assert "fatal" == asked(resilience, "memos_cloud", "50144", "--endpoint", "chat")["verdict"]
+    assert asked(resilience, "memos_cloud", "50144")["verdict"] == "retryable"
+    assert asked(resilience, "memos_cloud", "50144", "--endpoint", "chat")["verdict"] == "fatal"
 
 
 def test_explain_looks_at_the_status(resilience):
     """An unlisted code goes by its status, and so does a success under 503."""
-    assert "http.503" == asked(resilience, "memories_ai", "77", "--status", "503")["matched_by"]
-    assert "http.503" == asked(resilience, "memories_ai", "0000", "--status", "503")["matched_by"]
-    assert "codes.0429" == asked(resilience, "memories_ai", "0429", "--status", "503")["matched_by"]
+    assert asked(resilience, "memories_ai", "77", "--status", "503")["matched_by"] == "http.503"
+    assert asked(resilience, "memories_ai", "0000", "--status", "503")["matched_by"] == "http.503"
+    assert asked(resilience, "memories_ai", "0429", "--status", "503")["matched_by"] == "codes.0429"
 
 
 @pytest.mark.parametrize("code", ["77", "0503", "429 ", "weird", "-7"])
@@ -121,15 +121,15 @@ def test_explain_of_an_unknown_code_is_an_answer(resilience, code):
 
 def test_explain_a_code_that_looks_like_an_option(resilience):
     """Understand answers -1."""
-    assert "codes.-1" == asked(resilience, "memories_ai", "-1")["matched_by"]
+    assert asked(resilience, "memories_ai", "-1")["matched_by"] == "codes.-1"
 
 
 def test_explain_alias_family_status_and_exception(resilience):
     """All that a policy can speak about."""
-    assert "codes.0429" == asked(resilience, "memories_ai", "429")["matched_by"]
-    assert "families.403xx" == asked(resilience, "memos_cloud", "40399")["matched_by"]
-    assert "http.503" == asked(resilience, "http", "503")["matched_by"]
-    assert "exceptions.TimeoutError" == asked(resilience, "http", "TimeoutError")["matched_by"]
+    assert asked(resilience, "memories_ai", "429")["matched_by"] == "codes.0429"
+    assert asked(resilience, "memos_cloud", "40399")["matched_by"] == "families.403xx"
+    assert asked(resilience, "http", "503")["matched_by"] == "http.503"
+    assert asked(resilience, "http", "TimeoutError")["matched_by"] == "exceptions.TimeoutError"
 
 
 def test_explain_text_answers_in_the_order_of_the_questions(resilience):
@@ -140,7 +140,7 @@ def test_explain_text_answers_in_the_order_of_the_questions(resilience):
              "https://", "matched by", "codes.0429"]  # fmt: skip
     places = [out.find(word) for word in words]
 
-    assert (0, "") == (code, err)
+    assert (code, err) == (0, "")
     assert -1 not in places
     assert sorted(places) == places
     assert out.startswith("QUOTA")
@@ -172,7 +172,7 @@ def test_explain_text(resilience, arguments, words):
     """Each kind of rule has its sentence."""
     code, out, _ = resilience("explain", *arguments)
 
-    assert 0 == code
+    assert code == 0
     assert words in " ".join(out.split())
 
 
@@ -182,8 +182,8 @@ def test_unknown_endpoint_is_noted(resilience):
         "explain", "memories_ai", "0429", "--endpoint", "lst", "--output", "json"
     )
 
-    assert 0 == code
-    assert "codes.0429" == json.loads(out)["matched_by"]
+    assert code == 0
+    assert json.loads(out)["matched_by"] == "codes.0429"
     assert "did you mean 'list'?" in err
 
 
@@ -195,13 +195,13 @@ def test_codes_json_lists_every_code_and_marks_aliases(resilience):
     code, out, err = resilience("codes", "memories_ai", "--output", "json")
     rows = {row["code"]: row for row in json.loads(out)}
 
-    assert (0, "") == (code, err)
+    assert (code, err) == (0, "")
     assert set(Policy.load("memories_ai").codes) == set(rows)
-    assert (None, "0429", "0000") == (
+    assert (
         rows["0429"]["alias_of"],
         rows["429"]["alias_of"],
         rows["200"]["alias_of"],
-    )
+    ) == (None, "0429", "0000")
     assert {"verdict", "recovers", "scope", "wait", "max_attempts", "title", "remedy"} <= set(
         rows["0429"]
     )
@@ -214,8 +214,8 @@ def test_codes_as_plain_text(resilience):
     head, *lines = out.splitlines()
     policy = Policy.load("memos_cloud")
 
-    assert 0 == code
-    assert [
+    assert code == 0
+    assert head.split() == [
         "code",
         "verdict",
         "recovers",
@@ -224,11 +224,11 @@ def test_codes_as_plain_text(resilience):
         "tries",
         "title",
         "remedy",
-    ] == head.split()
+    ]
     assert len(policy.codes) == len(lines)
     assert "\x1b" not in out
     line = next(line for line in lines if line.startswith("40112 "))
-    assert ["40112", "quota", "cooldown", "console", "10", "min"] == line.split()[:6]
+    assert line.split()[:6] == ["40112", "quota", "cooldown", "console", "10", "min"]
     assert line.index("quota") == head.index("verdict")
     assert policy.codes["40112"].remedy in line
     assert any(line.startswith("200 = 0 ") for line in lines)
@@ -240,7 +240,7 @@ def test_codes_on_a_terminal(resilience, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     code, out, _ = resilience("codes", "memories_ai")
 
-    assert 0 == code
+    assert code == 0
     assert Policy.load("memories_ai").version in out
     assert "0429" in out
     assert "Request is too busy" in out
@@ -255,7 +255,7 @@ def test_policy_by_path(resilience, tmp_path):
         'name = "mine"\nextends = "memories_ai"\n[codes.4711]\nverdict = "fatal"'
     )
 
-    assert "codes.4711" == asked(resilience, "my.toml", "4711")["matched_by"]
+    assert asked(resilience, "my.toml", "4711")["matched_by"] == "codes.4711"
     assert asked(resilience, "my.toml", "0429")["policy"].startswith("mine@")
 
 
@@ -279,8 +279,8 @@ def test_bad_policy_is_one_line(resilience, tmp_path, command, text, words):
     (tmp_path / "bad.toml").write_text(text)
     code, out, err = resilience(*command, "bad.toml", *(["1"] if command == ["explain"] else []))
 
-    assert (2, "") == (code, out)
-    assert 1 == len(err.splitlines())
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
     assert err.startswith("resilience: bad.toml")
     assert all(word in err for word in words)
 
@@ -304,8 +304,8 @@ def test_bad_usage_is_one_line(resilience, arguments, word):
     """Exit 2, and what was wrong."""
     code, out, err = resilience(*arguments)
 
-    assert (2, "") == (code, out)
-    assert 1 == len(err.splitlines())
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
     assert word in err
 
 
@@ -313,7 +313,7 @@ def test_help(resilience):
     """Names both commands, and is no error."""
     code, out, _ = resilience("--help")
 
-    assert 0 == code
+    assert code == 0
     assert "codes" in out
     assert "explain" in out
 
@@ -334,17 +334,17 @@ def test_missing_extra_says_what_to_install(tmp_path, missing):
     name.write_text(f"raise ModuleNotFoundError('no {missing}', name='{missing}')")
     done = run("codes", "memories_ai", front=str(tmp_path))
 
-    assert 2 == done.returncode
+    assert done.returncode == 2
     assert "pip install 'resilience-pollers[cli]'" in done.stderr
-    assert 1 == len(done.stderr.splitlines())
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_module_runs():
     """``python -m resilience.cli`` is the same program."""
     done = run("explain", "memories_ai", "0429", "--output", "json")
 
-    assert (0, "") == (done.returncode, done.stderr)
-    assert "codes.0429" == json.loads(done.stdout)["matched_by"]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["matched_by"] == "codes.0429"
 
 
 def test_reader_who_has_seen_enough():
@@ -355,4 +355,4 @@ def test_reader_who_has_seen_enough():
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
 
-    assert ("[\n", "") == (done.stdout, done.stderr)
+    assert (done.stdout, done.stderr) == ("[\n", "")

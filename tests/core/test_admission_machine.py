@@ -1,7 +1,5 @@
 """Any sequence of arrivals, answers, cancellations and instants keeps the books of admission."""
 
-import random
-
 from admission_kit import (
     BROKEN,
     WELL,
@@ -16,7 +14,7 @@ from admission_kit import (
 )
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from resilience import Verdict
 from resilience._core.admission.model import Again, Go, Park, Permit, Place, Refuse, Ticket
@@ -40,11 +38,13 @@ class Books(RuleBasedStateMachine):
 
     @property
     def machine(self):
+        """The machine under test."""
         return self.desk.machine
 
     # -- what the driver does ---------------------------------------------------------------
 
     def ask(self, ticket):
+        """Ask, and pump as the driver does."""
         older = [
             p
             for p in self.parked
@@ -71,10 +71,12 @@ class Books(RuleBasedStateMachine):
         self.flying.append(permit)
 
     def passable(self, ticket):
+        """Whether all its doors are open."""
         gates = [self.machine.gates.get(key) for key in ticket.keys.scopes]
         return all(gate is None or gate.open for gate in gates)
 
     def pump(self):
+        """Decide, and check that everything was decided."""
         pumped = self.machine.pump(self.desk.now)
         for ticket in pumped.grants:
             older = [
@@ -84,25 +86,18 @@ class Books(RuleBasedStateMachine):
             ]
             assert not [p for p in older if p not in pumped.refusals and p not in pumped.grants]
             self.parked.remove(ticket)
-            self.granted_later(ticket, pumped.grants)
+            assert ticket.permit is not None
+            self.granted(ticket.permit)
         for ticket in pumped.refusals:
             self.parked.remove(ticket)
             assert ticket.place is Place.REFUSED
             assert ticket.refusal is not None
         again = self.machine.pump(self.desk.now)
-        assert ([], []) == (again.grants, again.refusals), "one pump decides everything"
+        assert (again.grants, again.refusals) == ([], []), "one pump decides everything"
         assert (again.next_wake is None) == (not self.parked)
         assert again.next_wake is None or self.desk.loop < again.next_wake < FOREVER
 
-    def granted_later(self, ticket, grants):
-        assert ticket.permit is not None
-        self.granted(ticket.permit)
-
     # -- what may happen --------------------------------------------------------------------
-
-    @initialize(seed=st.integers(0, 3))
-    def start(self, seed):
-        self.random = random.Random(seed)
 
     @rule(
         endpoint=ENDPOINTS,
@@ -110,6 +105,7 @@ class Books(RuleBasedStateMachine):
         deadline=st.sampled_from([1.0, 4.0, FOREVER]),
     )
     def arrive(self, endpoint, max_wait, deadline):
+        """A new call."""
         ticket = Ticket(
             next(self.desk.orders), keys(endpoint), max_wait=max_wait,
             deadline=self.desk.loop + deadline, max_attempts=3,
@@ -123,6 +119,7 @@ class Books(RuleBasedStateMachine):
                               "broken", "full", "calendar", "escalating"]),
     )  # fmt: skip
     def answer(self, pick, scope, wait, hint, kind):
+        """An attempt is judged."""
         permit = self.flying.pop(pick % len(self.flying))
         door = scope if scope == "account" else f"endpoint:{permit.ticket.keys.endpoint}"
         judgement = {
@@ -148,6 +145,7 @@ class Books(RuleBasedStateMachine):
     @precondition(lambda self: self.resting)
     @rule(pick=st.integers(0, 9))
     def come_back(self, pick):
+        """A call asks again."""
         not_before, ticket = self.resting.pop(pick % len(self.resting))
         self.desk.loop = max(self.desk.loop, not_before)
         self.pump()
@@ -156,6 +154,7 @@ class Books(RuleBasedStateMachine):
     @precondition(lambda self: self.parked)
     @rule(pick=st.integers(0, 9))
     def cancel_waiting(self, pick):
+        """A parked call is cancelled."""
         ticket = self.parked.pop(pick % len(self.parked))
         self.machine.leave(ticket, self.desk.now)
         self.pump()
@@ -163,6 +162,7 @@ class Books(RuleBasedStateMachine):
     @precondition(lambda self: self.flying)
     @rule(pick=st.integers(0, 9), by_ticket=st.booleans())
     def cancel_flying(self, pick, by_ticket):
+        """A call is cancelled in its attempt, or before it."""
         permit = self.flying.pop(pick % len(self.flying))
         current = (
             by_ticket and permit.ticket.permit is permit and permit.ticket.place is Place.GRANTED
@@ -172,12 +172,14 @@ class Books(RuleBasedStateMachine):
 
     @rule(span=st.sampled_from([0.5, 1.0, 5.0]))
     def time_passes(self, span):
+        """Nothing else happens."""
         self.desk.loop += span
         self.pump()
 
     @precondition(lambda self: self.parked)
     @rule()
     def sleep_until_the_next_wake(self):
+        """The leader's sleep."""
         self.desk.loop = self.machine.pump(self.desk.now).next_wake
         self.pump()
 
@@ -185,6 +187,7 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def counters_are_right(self):
+        """The two counters count."""
         closed = [gate for gate in self.machine.gates.values() if not gate.open]
         assert len(closed) == self.machine.restricted
         assert len(self.parked) == self.machine.parked
@@ -192,12 +195,14 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def every_probe_is_a_call_under_way(self):
+        """No probe is lost, and none is left at an open door."""
         for gate in self.machine.gates.values():
             assert gate.probe is None or gate.probe in self.flying
             assert gate.probe is None or not gate.open
 
     @invariant()
     def nobody_waits_beyond_its_patience(self):
+        """Limits are kept."""
         for ticket in self.parked:
             assert self.desk.loop < ticket.limit
 
@@ -221,7 +226,7 @@ class Books(RuleBasedStateMachine):
         for permit in list(self.flying):
             self.flying.remove(permit)
             self.machine.answer(permit, WELL, self.desk.now, 0.0)
-        assert 0 == self.machine.parked
+        assert self.machine.parked == 0
         assert all(gate.probe is None for gate in self.machine.gates.values())
 
 

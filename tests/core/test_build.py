@@ -121,19 +121,19 @@ def test_tables_merge_key_by_key():
     }
     change = {"codes": {"1": {"verdict": "quota"}, "3": {}}, "hosts": ["b"]}
 
-    assert {
+    assert merge(base, change) == {
         "codes": {"1": {"verdict": "quota", "title": "t"}, "2": {"a": 1}, "3": {}},
         "hosts": ["b"],
         "docs": "d",
-    } == merge(base, change)
-    assert {"verdict": "fatal", "title": "t"} == base["codes"]["1"]  # and the parent is untouched
+    }
+    assert base["codes"]["1"] == {"verdict": "fatal", "title": "t"}  # and the parent is untouched
 
 
 def test_another_verdict_does_not_inherit_behaviour():
     """Only words: the wait and the scope of a quota would make no sense for a fatal code."""
     base = {"verdict": "quota", "recovers": "window", "scope": "account", "wait": 3, "title": "t"}
 
-    assert {"verdict": "fatal", "title": "t"} == merge(base, {"verdict": "fatal"})
+    assert merge(base, {"verdict": "fatal"}) == {"verdict": "fatal", "title": "t"}
     assert {**base, "wait": 5} == merge(base, {"verdict": "quota", "wait": 5})
 
 
@@ -142,11 +142,11 @@ def test_endpoints_merge_by_name():
     base = {"endpoints": [{"name": "a", "match": ["GET /a"]}, {"name": "b", "repeat": "safe"}]}
     change = {"endpoints": [{"name": "b", "match": ["GET /b"]}, {"name": "c"}]}
 
-    assert [
+    assert merge(base, change)["endpoints"] == [
         {"name": "b", "repeat": "safe", "match": ["GET /b"]},
         {"name": "c"},
         {"name": "a", "match": ["GET /a"]},
-    ] == merge(base, change)["endpoints"]
+    ]
 
 
 def test_families_are_tried_from_the_most_specific():
@@ -154,7 +154,7 @@ def test_families_are_tried_from_the_most_specific():
     families = {"4xxxx": FATAL, "4031x": FATAL, "40xxx": FATAL, "403xx": FATAL}
     policy = Policy.from_dict({"name": "x", "families": families})
 
-    assert ["4031x", "403xx", "40xxx", "4xxxx"] == list(policy.table.families)
+    assert list(policy.table.families) == ["4031x", "403xx", "40xxx", "4xxxx"]
 
 
 CONDITION = {"message": "busy", "verdict": "retryable"}
@@ -167,14 +167,14 @@ def test_condition_of_another_verdict_inherits_words_only():
     policy = Policy.from_dict({"name": "x", "codes": {"1": {**base, "when": [CONDITION]}}})
     rule = policy.table.codes["1"].when[0].rule
 
-    assert ("t", "r") == (rule.title, rule.remedy)
-    assert ("request", None, None, None) == (
+    assert (rule.title, rule.remedy) == ("t", "r")
+    assert (
         rule.scope,
         rule.recovers,
         rule.max_attempts,
         rule.escalate,
-    )
-    assert (1.0, 2.0) == rule.wait.schedule[:2]
+    ) == ("request", None, None, None)
+    assert rule.wait.schedule[:2] == (1.0, 2.0)
 
 
 def test_condition_of_the_same_verdict_inherits_behaviour():
@@ -184,9 +184,9 @@ def test_condition_of_the_same_verdict_inherits_behaviour():
     policy = Policy.from_dict({"name": "x", "codes": {"1": {**base, "when": [when]}}})
     rule = policy.table.codes["1"].when[0].rule
 
-    assert (Verdict.QUOTA, Recovers.EXHAUSTED, "account", (60.0,)) == (
+    assert (
         rule.verdict, rule.recovers, rule.scope, rule.wait.schedule,
-    )  # fmt: skip
+    ) == (Verdict.QUOTA, Recovers.EXHAUSTED, "account", (60.0,))  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def check_wait(rule: Rule, expected: str | float) -> None:
     else:
         assert rule.wait.until is not None
         assert expected == f"midnight {rule.wait.until.tz}"
-        assert "00:00" == rule.wait.until.time
+        assert rule.wait.until.time == "00:00"
 
 
 @pytest.mark.parametrize(("name", "code", "expected"), EVERY_CODE)
@@ -274,7 +274,7 @@ def test_default_wait_of_a_request_quota_is_spread_over_its_upper_half(name):
     for rule in POLICIES[name].table.codes.values():
         steps = len(set(rule.rule.wait.schedule)) > 1
         if steps and rule.rule.verdict is Verdict.QUOTA and rule.rule.recovers is Recovers.WINDOW:
-            assert 0.5 == rule.rule.wait.low
+            assert rule.rule.wait.low == 0.5
 
 
 WHEN = [
@@ -318,15 +318,15 @@ def test_ambiguous_codes_are_told_apart(name, code, message, endpoint, verdict, 
     assert VERDICTS[verdict] == found.verdict
     if verdict == "R":
         assert tries == found.rule.max_attempts
-        assert "request" == found.scope
+        assert found.scope == "request"
 
 
 def test_passing_0001_is_quick():
     """Three tries within seconds, as the vendor's own client does: 0.4 s, doubling."""
     found = POLICIES["memories_ai"].classify({"code": "0001", "msg": "network"}, status=200)
 
-    assert (0.4, 0.8, 1.6, 2.0) == found.rule.wait.schedule[:4]
-    assert Certainty.MAYBE_EXECUTED == found.certainty
+    assert found.rule.wait.schedule[:4] == (0.4, 0.8, 1.6, 2.0)
+    assert found.certainty == Certainty.MAYBE_EXECUTED
 
 
 def test_busy_0409_is_no_duplicate():
@@ -368,7 +368,7 @@ def test_misfiled_codes_say_why_they_are_fatal(code):
     ],
 )
 def test_deleting_twice_is_a_duplicate_only_where_something_is_deleted(endpoint, code):
-    """ "Does not exist" after our own lost reply means done, and elsewhere it means a wrong id."""
+    """After our own lost reply "does not exist" means done, and elsewhere a wrong id."""
     policy = POLICIES["memos_cloud"]
 
     assert policy.classify(body("memos_cloud", code), endpoint=endpoint).rule.duplicate
@@ -476,10 +476,10 @@ def test_polling_has_its_documented_rates():
     """The starting ceilings that the pages of 2026 name."""
     endpoints = POLICIES["memories_ai"].endpoints
 
-    assert (5.0, 1.0) == endpoints["list"].limit
-    assert (1.0, 1.0) == endpoints["task"].limit
-    assert (1.0, 60.0) == endpoints["upload"].limit
-    assert (12.0, 60.0) == endpoints["download"].limit
+    assert endpoints["list"].limit == (5.0, 1.0)
+    assert endpoints["task"].limit == (1.0, 1.0)
+    assert endpoints["upload"].limit == (1.0, 60.0)
+    assert endpoints["download"].limit == (12.0, 60.0)
 
 
 def test_chat_tokens_concern_only_chat():
@@ -536,7 +536,7 @@ def test_datalake_tells_how_long_in_its_body():
     found = POLICIES["memories_ai"].classify({"error": error}, status=409)
 
     assert found.hint is not None
-    assert (12.0, "body") == (found.hint.seconds, found.hint.source)
+    assert (found.hint.seconds, found.hint.source) == (12.0, "body")
 
 
 def test_failed_task_of_memos_is_a_result():
@@ -546,26 +546,39 @@ def test_failed_task_of_memos_is_a_result():
     refused = {"code": 0, "message": "ok", "data": {"success": False}}
     lying = {"code": 40132, "message": "no", "data": {"success": True}}
 
-    assert Verdict.SUCCESS == policy.classify(task, status=200).verdict
-    assert Verdict.FATAL == policy.classify(refused, status=200).verdict
-    assert "codes.40132" == policy.classify(lying, status=200).matched_by
+    assert policy.classify(task, status=200).verdict == Verdict.SUCCESS
+    assert policy.classify(refused, status=200).verdict == Verdict.FATAL
+    assert policy.classify(lying, status=200).matched_by == "codes.40132"
 
 
-HTTP = {
-    400: "F", 401: "F", 402: "Q", 403: "F", 404: "F", 405: "F", 408: "R", 409: "F", 410: "F",
-    413: "F", 415: "F", 422: "F", 425: "R", 429: "Q", 500: "R", 501: "F", 502: "R", 503: "R",
-    504: "R", 505: "F", 418: "F", 451: "F", 507: "R", 599: "R",
-}  # fmt: skip
-NOT_DONE = {408, 425, 429, 503, 402}
+ALL_WHEN = {
+    ("memories_ai", "0001", 0): "R maybe 3",
+    ("memories_ai", "0409", 0): "R not None",
+    ("memories_ai", "400", 0): "R not 2",
+    ("memories_ai", "400", 1): "F not None",
+    ("memories_ai", "errored", 0): "R maybe 3",
+    ("memories_ai", "-1", 0): "Q not None",
+    ("memos_cloud", "40307", 0): "F not None",
+    ("memos_cloud", "50100", 0): "F not None",
+    ("memos_cloud", "50120", 0): "F not None",
+    ("memos_cloud", "50144", 0): "F done None",
+}
 
 
-@pytest.mark.parametrize(("status", "verdict"), HTTP.items())
-@pytest.mark.parametrize("name", POLICIES)
-def test_plain_statuses(name, status, verdict):
-    """What HTTP itself says, in every catalog; only a refusal before the work may be repeated."""
-    found = POLICIES[name].classify(b"<html>", status=status)
+def test_every_condition_is_expected():
+    """Verdict, certainty and attempts of each ``when``, and no condition that nobody thought about."""
+    found = {
+        (name, code, n): when.rule
+        for name, policy in POLICIES.items()
+        for code, entry in policy.table.codes.items()
+        if entry.rule.key == f"codes.{code}"
+        for n, when in enumerate(entry.when)
+    }
 
-    assert VERDICTS[verdict] == found.verdict
-    assert str(status) == found.code
-    if verdict == "R":
-        assert (status in NOT_DONE) == (found.certainty is Certainty.NOT_EXECUTED)
+    assert set(ALL_WHEN) == set(found)
+    for key, expected in ALL_WHEN.items():
+        verdict, work, tries = expected.split()
+        rule = found[key]
+        assert (VERDICTS[verdict], PARTS[work], tries) == (
+            rule.verdict, rule.certainty, str(rule.max_attempts),
+        ), key  # fmt: skip

@@ -230,7 +230,29 @@ def test_truncated_answer_may_have_been_executed():
     """The server had begun to answer: only an idempotent call may be repeated."""
     found = POLICY.classify(b'{"code":', status=200)
 
-    assert Certainty.MAYBE_EXECUTED == found.certainty
+    assert found.certainty == Certainty.MAYBE_EXECUTED
+
+
+@pytest.mark.parametrize("name", ["retry-after", "Retry-After", "RETRY-AFTER"])
+def test_headers_are_found_in_any_case(name):
+    """HTTP/1 servers shout, HTTP/2 whispers."""
+    found = POLICY.classify(said("0429"), status=200, headers={name: "7"})
+
+    assert found.hint is not None
+    assert (found.hint.seconds, found.hint.source) == (7.0, "retry-after")
+
+
+def test_bad_hint_is_told_and_not_obeyed():
+    """The classification carries what was wrong, for the records."""
+    found = POLICY.classify(said("0429"), status=200, headers={"Retry-After": "63072000"})
+
+    assert found.hint is None
+    assert "63072000" in found.problems[0]
+
+
+def test_success_has_no_hint():
+    """A rate-limit header beside a success is nobody's business here."""
+    assert POLICY.classify(said("0000"), status=200, headers={"Retry-After": "7"}).hint is None
 
 
 def test_code_in_a_record_is_short():
@@ -238,7 +260,7 @@ def test_code_in_a_record_is_short():
     found = POLICY.classify({"code": "x" * 10_000, "msg": ""}, status=200)
 
     assert found.code is not None
-    assert 100 == len(found.code)
+    assert len(found.code) == 100
 
 
 def test_five_megabytes_do_not_become_objects():
@@ -253,7 +275,7 @@ def test_five_megabytes_do_not_become_objects():
     finally:
         tracemalloc.stop()
 
-    assert "codes.0429" == found.matched_by
+    assert found.matched_by == "codes.0429"
     assert peak < 1.5 * len(body)  # as objects it is more than ten times that
 
 
@@ -261,7 +283,7 @@ def test_what_is_not_needed_is_not_even_decoded():
     """A number that Python refuses to build does no harm where nobody looks."""
     body = b'{"code":"0429","msg":"m","data":{"n":' + b"1" * 10_000 + b"}}"
 
-    assert "codes.0429" == POLICY.classify(body, status=200).matched_by
+    assert POLICY.classify(body, status=200).matched_by == "codes.0429"
 
 
 class Hostile:
@@ -281,6 +303,7 @@ class HostileMapping(dict):
     """``get`` raises."""
 
     def get(self, *_):
+        """Raise."""
         raise RuntimeError
 
 
@@ -295,14 +318,14 @@ def test_hostile_objects_do_not_break_it():
     """Somebody's model may have properties that raise; that is no answer, and no crash."""
     bodies = [Hostile(), HostileMapping(code="0429", msg=""), {"error": Hostile()}, said(Hostile())]
 
-    assert [S] * 4 == [POLICY.classify(body, status=200).verdict for body in bodies]
+    assert [POLICY.classify(body, status=200).verdict for body in bodies] == [S] * 4
 
 
 def test_exception_that_cannot_be_printed():
     """Its name stands for it."""
     found = POLICY.classify(exception=HostileError())
 
-    assert ("HostileError", "HostileError") == (found.code, found.message)
+    assert (found.code, found.message) == ("HostileError", "HostileError")
 
 
 SCALARS = (
@@ -390,7 +413,7 @@ def test_explain_knows_statuses_and_exceptions():
     """``explain 503`` and ``explain TimeoutError`` are fair questions too."""
     http = Policy.load("http")
 
-    assert "http.503" == http.explain(503).matched_by
-    assert "exceptions.TimeoutError" == http.explain("TimeoutError").matched_by
-    assert "unknown" == http.explain("0503").matched_by
-    assert "unknown" == http.explain("weird").matched_by
+    assert http.explain(503).matched_by == "http.503"
+    assert http.explain("TimeoutError").matched_by == "exceptions.TimeoutError"
+    assert http.explain("0503").matched_by == "unknown"
+    assert http.explain("weird").matched_by == "unknown"

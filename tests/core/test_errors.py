@@ -39,12 +39,15 @@ RULE = Policy.load("memories_ai").codes["0402"]
 
 def make(kind: type[ResilienceError], **changes) -> ResilienceError:
     """An error with everything set, and a body that no pickle takes."""
-    fields = dict(
-        code="0402", rule=RULE, reason="exhausted", attempts=2, elapsed=1.25,
-        outcome=Outcome(body=lambda: None, status=200, headers={"Retry-After": "5"}, exception=OSError("x"),
-                        is_json=True, method="POST"),
-        resume_at=datetime(2026, 11, 22, 16, 0, tzinfo=UTC), retry_after=600.0, endpoint="chat", policy="memories_ai@1",
+    outcome = Outcome(
+        body=lambda: None, status=200, headers={"Retry-After": "5"}, exception=OSError("x"),
+        is_json=True, method="POST",
     )  # fmt: skip
+    fields = {
+        "code": "0402", "rule": RULE, "reason": "exhausted", "attempts": 2, "elapsed": 1.25,
+        "outcome": outcome, "resume_at": datetime(2026, 11, 22, 16, 0, tzinfo=UTC), "retry_after": 600.0,
+        "endpoint": "chat", "policy": "memories_ai@1",
+    }  # fmt: skip
     return kind("Not enough points left", **{**fields, **changes})
 
 
@@ -98,13 +101,13 @@ def test_bare_error_pickles_and_prints(kind):
     after = pickle.loads(pickle.dumps(kind()))
 
     assert kind is type(after)
-    assert (None, None, None, 0, "") == (
+    assert (
         after.code,
         after.rule,
         after.outcome,
         after.attempts,
         after.remedy,
-    )
+    ) == (None, None, None, 0, "")
     assert str(after).startswith(kind.__name__)
 
 
@@ -139,14 +142,14 @@ def test_text_leaves_out_what_is_not_known():
     """No empty remedy, no ``None``."""
     text = str(FatalError("boom", code="77", attempts=1))
 
-    assert '77: "boom" [other, 1 attempt, 0.0 s]' == text
+    assert text == '77: "boom" [other, 1 attempt, 0.0 s]'
 
 
 def test_text_does_not_say_it_twice():
     """A message that is the title stands there once."""
     text = str(make(QuotaError, rule=RULE).__class__(RULE.title, code="0402", rule=RULE))
 
-    assert 1 == text.count(RULE.title)
+    assert text.count(RULE.title) == 1
 
 
 def test_text_has_no_headers_and_no_body():
@@ -162,4 +165,4 @@ def test_text_has_no_headers_and_no_body():
 def test_title_and_remedy_come_from_the_rule():
     """Without a rule they are empty."""
     assert (RULE.title, RULE.remedy) == (make(QuotaError).title, make(QuotaError).remedy)
-    assert ("", "") == (QuotaError().title, QuotaError().remedy)
+    assert (QuotaError().title, QuotaError().remedy) == ("", "")

@@ -67,7 +67,7 @@ def test_malformed_or_absurd_is_reported_and_not_obeyed(header, value):
     hint, problems = find_hint({header: value, "date": DATE}, quota=True)
 
     assert hint is None
-    assert 1 == len(problems)
+    assert len(problems) == 1
     assert problems[0].startswith(f"{header}: ")
     assert len(problems[0]) < 200
 
@@ -90,7 +90,7 @@ def test_our_clock_stands_in_for_a_missing_or_broken_date():
         hint, _ = find_hint({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT", **extra}, wall=NOW)
 
         assert hint is not None
-        assert 60.0 == hint.seconds
+        assert hint.seconds == 60.0
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_our_clock_stands_in_for_a_missing_or_broken_date():
 )
 def test_rate_limit_headers_count_only_for_a_quota(header):
     """On a 503 they describe a window that nobody has hit."""
-    assert (None, ()) == find_hint({header: "30"}, quota=False)
+    assert find_hint({header: "30"}, quota=False) == (None, ())
     assert find_hint({header: "30"}, quota=True)[0] is not None
 
 
@@ -107,7 +107,7 @@ def test_rate_limit_headers_count_only_for_a_quota(header):
 )
 def test_window_with_room_left_is_not_the_one_we_hit(value):
     """Another quota rejected us, so this reset says nothing about it."""
-    assert (None, ()) == find_hint({"ratelimit": value}, quota=True)
+    assert find_hint({"ratelimit": value}, quota=True) == (None, ())
 
 
 @pytest.mark.parametrize("value", ["remaining=0", "r=0", "limit=5", '"default"'])
@@ -116,7 +116,7 @@ def test_rate_limit_without_a_reset(value):
     hint, problems = find_hint({"ratelimit": value}, quota=True)
 
     assert hint is None
-    assert 1 == len(problems)
+    assert len(problems) == 1
 
 
 BODY = [
@@ -166,7 +166,7 @@ def test_message(message, seconds):
     hint, problems = find_hint({}, message=message)
 
     assert seconds == (hint.seconds if hint else None)
-    assert () == problems
+    assert problems == ()
 
 
 def test_absurd_message_is_reported():
@@ -184,7 +184,7 @@ def test_message_is_the_last_resort():
 
     assert hint is not None
     assert below is not None
-    assert (2.0, 7.0) == (hint.seconds, below.seconds)
+    assert (hint.seconds, below.seconds) == (2.0, 7.0)
 
 
 @given(
@@ -202,7 +202,7 @@ def test_dates_agree_with_the_standard_library(seconds, skew, zone):
     }
     hint, problems = find_hint(headers, wall=sent.timestamp() + skew)
 
-    assert () == problems
+    assert problems == ()
     assert hint is not None
     assert seconds == hint.seconds
 
@@ -225,4 +225,4 @@ def test_local_time_zone_does_not_matter(monkeypatch):
         time.tzset()
 
     assert hint is not None
-    assert 60.0 == hint.seconds
+    assert hint.seconds == 60.0

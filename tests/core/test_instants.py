@@ -70,15 +70,15 @@ NOW = Now(loop=100.0, wall=1_000_000.0)
 
 def test_left_is_read_from_the_right_clock():
     """A span from the loop's clock, a calendar instant from the wall clock."""
-    assert 7.0 == Instant(loop=107.0).left(NOW)
-    assert -3.0 == Instant(wall=999_997.0).left(NOW)
-    assert 50.0 == Instant(wall=1_000_050.0).left(Now(loop=99_999.0, wall=1_000_000.0))
+    assert Instant(loop=107.0).left(NOW) == 7.0
+    assert Instant(wall=999_997.0).left(NOW) == -3.0
+    assert Instant(wall=1_000_050.0).left(Now(loop=99_999.0, wall=1_000_000.0)) == 50.0
 
 
 def test_wall_time():
     """What is shown: the calendar's own, or as far away on the wall clock."""
-    assert 1_000_007.0 == Instant(loop=107.0).wall_time(NOW)
-    assert 5.0 == Instant(wall=5.0).wall_time(NOW)
+    assert Instant(loop=107.0).wall_time(NOW) == 1_000_007.0
+    assert Instant(wall=5.0).wall_time(NOW) == 5.0
 
 
 def test_later():
@@ -95,5 +95,5 @@ def test_carried_to_a_new_loop():
     after = Now(loop=5.0, wall=NOW.wall + 3600.0)
 
     assert Instant(loop=405.0) == Instant(loop=4100.0).carried(NOW, after)
-    assert 400.0 == Instant(loop=4100.0).carried(NOW, after).left(after)
+    assert Instant(loop=4100.0).carried(NOW, after).left(after) == 400.0
     assert Instant(wall=7.0) == Instant(wall=7.0).carried(NOW, after)

@@ -66,7 +66,7 @@ BODIES = st.dictionaries(
     body={"code": "0000", "msg": "", "error": {"code": "x", "message": "m", "request_id": "r"}},
 )
 def test_quick_look_is_never_wrong(name, body):
-    """ "Certainly a success" is only said of what classification calls a success."""
+    """Only what classification calls a success is said to be certainly one."""
     policy = POLICIES[name]
     verdict = policy.classify(body, status=200).verdict
     quick = [

@@ -36,7 +36,7 @@ def write(path, text):
 
 def test_catalogs():
     """Three ship with the library."""
-    assert ["http", "memories_ai", "memos_cloud"] == catalogs()
+    assert catalogs() == ["http", "memories_ai", "memos_cloud"]
 
 
 def test_file_extends_a_catalog(tmp_path):
@@ -54,10 +54,10 @@ def test_file_extends_a_catalog(tmp_path):
     """)  # fmt: skip
     policy, parent = Policy.load(name), Policy.load("memories_ai")
 
-    assert ("account", Verdict.QUOTA) == (policy.codes["429"].scope, policy.codes["429"].verdict)
+    assert (policy.codes["429"].scope, policy.codes["429"].verdict) == ("account", Verdict.QUOTA)
     assert parent.codes["0429"].title == policy.codes["0429"].title
-    assert Verdict.FATAL == policy.codes["4711"].verdict
-    assert "safe" == policy.endpoints["upload"].repeat
+    assert policy.codes["4711"].verdict == Verdict.FATAL
+    assert policy.endpoints["upload"].repeat == "safe"
     assert parent.endpoints["upload"].match == policy.endpoints["upload"].match
     assert parent.hosts == policy.hosts
     assert parent.version != policy.version
@@ -65,7 +65,7 @@ def test_file_extends_a_catalog(tmp_path):
 
 def test_catalogs_extend_http():
     """A provider's catalog knows plain statuses and exceptions too."""
-    assert "http.503" == Policy.load("memos_cloud").classify(None, status=503).matched_by
+    assert Policy.load("memos_cloud").classify(None, status=503).matched_by == "http.503"
 
 
 def test_relative_parents(tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_environment_names_the_policy(tmp_path, monkeypatch):
     """``load()`` reads the file that the variable names."""
     monkeypatch.setenv("RESILIENCE_POLICY", write(tmp_path / "p.toml", 'name = "mine"'))
 
-    assert "mine" == Policy.load().name
+    assert Policy.load().name == "mine"
 
 
 def test_load_without_a_name_and_without_the_variable():
@@ -156,7 +156,7 @@ def test_environment_replaces_the_catalog_of_its_name_only(tmp_path, monkeypatch
     plain = Policy.load("memos_cloud").version
     monkeypatch.setenv("RESILIENCE_POLICY", name)
 
-    assert Verdict.FATAL == Policy.load("memories_ai").codes["0429"].verdict
+    assert Policy.load("memories_ai").codes["0429"].verdict == Verdict.FATAL
     assert plain == Policy.load("memos_cloud").version
     other = write(tmp_path / "other.toml", 'name = "memories_ai"')
     assert other == Policy.load(other).source
@@ -168,10 +168,10 @@ def test_with_codes_replaces_behaviour_and_keeps_words():
     old = policy.codes["0429"]
     new = policy.with_codes({"0429": fatal()}).codes["0429"]
 
-    assert (Verdict.FATAL, "request", None) == (new.verdict, new.scope, new.escalate)
+    assert (new.verdict, new.scope, new.escalate) == (Verdict.FATAL, "request", None)
     assert (old.title, old.remedy, old.docs) == (new.title, new.remedy, new.docs)
-    assert Verdict.QUOTA == policy.codes["0429"].verdict  # the old policy is as it was
-    assert Verdict.FATAL == policy.with_codes({"0429": fatal()}).codes["429"].verdict
+    assert policy.codes["0429"].verdict == Verdict.QUOTA  # the old policy is as it was
+    assert policy.with_codes({"0429": fatal()}).codes["429"].verdict == Verdict.FATAL
 
 
 def test_with_codes_finds_the_code_of_an_alias():
@@ -186,7 +186,7 @@ def test_with_codes_drops_the_conditions():
     policy = Policy.load("memories_ai").with_codes({"0001": success()})
 
     assert (
-        Verdict.SUCCESS == policy.classify({"code": "0001", "msg": "network"}, status=200).verdict
+        policy.classify({"code": "0001", "msg": "network"}, status=200).verdict == Verdict.SUCCESS
     )
 
 
@@ -197,7 +197,7 @@ def test_with_codes_takes_new_codes():
     )
     rule = policy.codes["59999"]
 
-    assert (Recovers.COOLDOWN, "chat", (120.0,)) == (rule.recovers, rule.scope, rule.wait.schedule)
+    assert (rule.recovers, rule.scope, rule.wait.schedule) == (Recovers.COOLDOWN, "chat", (120.0,))
 
 
 @pytest.mark.parametrize(
@@ -221,11 +221,11 @@ def test_with_codes_complains_like_a_file(behaviour, words):
 
 def test_makers_say_what_they_say():
     """The four functions are short spellings of a rule's table."""
-    assert {"verdict": "success"} == success()
-    assert {"verdict": "fatal"} == fatal()
-    assert {"verdict": "fatal", "scope": "account"} == fatal(scope="account")
-    assert {"verdict": "quota", "recovers": "window", "scope": "endpoint"} == quota()
-    assert {"verdict": "retryable", "wait": 2.0} == retryable(wait=timedelta(seconds=2))
+    assert success() == {"verdict": "success"}
+    assert fatal() == {"verdict": "fatal"}
+    assert fatal(scope="account") == {"verdict": "fatal", "scope": "account"}
+    assert quota() == {"verdict": "quota", "recovers": "window", "scope": "endpoint"}
+    assert retryable(wait=timedelta(seconds=2)) == {"verdict": "retryable", "wait": 2.0}
 
 
 CHANGES = [
@@ -283,7 +283,7 @@ def test_policy_pickles():
     copy = pickle.loads(pickle.dumps(policy))
 
     assert (policy.version, policy.source) == (copy.version, copy.source)
-    assert Verdict.FATAL == copy.codes["50143"].verdict
+    assert copy.codes["50143"].verdict == Verdict.FATAL
 
 
 def test_repr_names_version_and_source():

@@ -62,7 +62,7 @@ def test_what_may_have_been_executed(certainty, idempotent, repeat, method, earl
 def test_described_endpoint_without_a_word_leaves_it_to_the_method():
     """Being listed is not a statement about repeating."""
     endpoint = Endpoint(name="e")
-    said = dict(idempotent=None, endpoint=endpoint, earlier_maybe=0)
+    said = {"idempotent": None, "endpoint": endpoint, "earlier_maybe": 0}
 
     assert may_repeat(MAYBE, method="GET", **said)
     assert not may_repeat(MAYBE, method="POST", **said)

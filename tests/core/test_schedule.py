@@ -39,12 +39,13 @@ def test_finite_generator_gives_a_short_table():
     """Its last delay repeats."""
     wait = Wait(schedule=unroll("constant", {"interval": [1, 2, 7]}), low=1.0)
 
-    assert [1, 2, 7, 7, 7] == [wait.delay(n, 0.3) for n in (0, 1, 2, 3, 1000)]
+    assert [wait.delay(n, 0.3) for n in (0, 1, 2, 3, 1000)] == [1, 2, 7, 7, 7]
 
 
 def test_table_is_bounded():
     """A step beyond a year is a mistake in the file, not a wait."""
-    assert MAX_DELAY == unroll("expo", {"base": 10})[-1]
+    assert unroll("expo", {"base": 10})[-1] == MAX_DELAY
+    assert unroll("expo", {"base": 1e300}) == (1.0, *[MAX_DELAY] * (STEPS - 1))
 
 
 BAD = [
@@ -56,7 +57,6 @@ BAD = [
     ("expo", {"bas": 2}, "bas"),
     ("expo", {"base": "two"}, "failed"),
     ("expo", {"factor": -1}, "-1"),
-    ("expo", {"base": 1e300}, "failed"),
     ("constant", {"interval": []}, "no delay"),
     ("constant", {"interval": "ab"}, "failed"),
     ("constant", {"interval": float("nan")}, "nan"),

@@ -181,8 +181,6 @@ class SlowStore(MemoryStore):
         return await super().jobs(**settings)
 
 
-
-
 async def stored(store: MemoryStore) -> list[Event]:
     """Every event in the outbox."""
     from pollers._core.events import event_of
@@ -234,7 +232,9 @@ KEY = "sk-test"
 class World:
     """An emulator, a session with the guard's middleware, and a source."""
 
-    def __init__(self, emulator: MemoriesEmulator, session: aiohttp.ClientSession, guard: Guard) -> None:
+    def __init__(
+        self, emulator: MemoriesEmulator, session: aiohttp.ClientSession, guard: Guard
+    ) -> None:
         self.emulator = emulator
         self.session = session
         self.guard = guard

@@ -56,7 +56,10 @@ FORMS = [
 @pytest.mark.parametrize(("answer", "cause"), FORMS)
 def test_an_answer_is_a_text_a_mapping_or_an_object(run: Any, answer: Any, cause: Any) -> None:
     """All three forms work, alone and in a batch."""
-    for seen in (run(lambda: look(single(answer), "a")), run(lambda: look(batch({"a": answer}), "a"))):
+    for seen in (
+        run(lambda: look(single(answer), "a")),
+        run(lambda: look(batch({"a": answer}), "a")),
+    ):
         assert (seen["a"].phase, seen["a"].cause) == (Phase.FAILED, cause)
         assert seen["a"].remote_id == "a"
 
@@ -77,7 +80,11 @@ def test_none_is_not_there_yet(run: Any) -> None:
 
 def test_numbers_are_status_words_too(run: Any) -> None:
     """An API that says 2 for "done" is served as well, and 0 is not None."""
-    seen = run(lambda: look(batch({"a": 2, "b": 0}, succeeded=["2"], failed=["3"], pending=["0"]), "a", "b"))
+    seen = run(
+        lambda: look(
+            batch({"a": 2, "b": 0}, succeeded=["2"], failed=["3"], pending=["0"]), "a", "b"
+        )
+    )
     assert {k: (s.phase, s.known) for k, s in seen.items()} == {
         "a": (Phase.SUCCEEDED, True), "b": (Phase.PENDING, True),
     }  # fmt: skip
@@ -108,9 +115,12 @@ def test_a_batch_gets_a_list_of_at_most_its_size(run: Any) -> None:
         (ValueError("a bug"), FatalError),
     ],
 )
-def test_an_exception_is_the_guards_error(run: Any, error: Exception, kind: type[ResilienceError]) -> None:
+def test_an_exception_is_the_guards_error(
+    run: Any, error: Exception, kind: type[ResilienceError]
+) -> None:
     """What the function raises is judged by the policy and chained."""
     for source in (single(error), batch(error)):
+
         async def main(source: CallableSource = source) -> None:
             with pytest.raises(kind) as caught:
                 await look(source, "a")

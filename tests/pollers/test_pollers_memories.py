@@ -167,7 +167,9 @@ def test_numbers_of_videos_may_be_integers() -> None:
     """Old ids are integers on the wire and texts with us."""
 
     async def main() -> dict[str, Phase]:
-        return phases(await looked(Answers(ok({"videos": [{"video_no": 17, "status": "FAIL"}]})), "17"))
+        return phases(
+            await looked(Answers(ok({"videos": [{"video_no": 17, "status": "FAIL"}]})), "17")
+        )
 
     assert run_virtual(main) == {"17": Phase.FAILED}
 
@@ -204,7 +206,11 @@ def empty(**settings: Any) -> Any:
         pytest.param(empty(text='"ok"'), None, id="a-text"),
         pytest.param(empty(text='{"code":"0000","msg":"success","da'), None, id="truncated"),
         pytest.param(empty(text="<html>hello</html>", content_type="text/html"), None, id="html"),
-        pytest.param(empty(text="<html>bad</html>", content_type="text/html", status=502), "502", id="html-502"),
+        pytest.param(
+            empty(text="<html>bad</html>", content_type="text/html", status=502),
+            "502",
+            id="html-502",
+        ),
         pytest.param(empty(body=b"", status=503), "503", id="empty-503"),
     ],
 )
@@ -231,7 +237,13 @@ def test_the_vendors_transient_code_is_a_failed_look() -> None:
 
 def test_video_not_found_is_missing_for_a_single_video() -> None:
     """0001 "video not found" for one video is "not there yet"; for several it can't be told which."""
-    answer = {"code": "0001", "msg": "video not found", "data": None, "failed": True, "success": False}
+    answer = {
+        "code": "0001",
+        "msg": "video not found",
+        "data": None,
+        "failed": True,
+        "success": False,
+    }
 
     async def main() -> None:
         assert await looked(Answers(answer), "VI1") == {}
@@ -445,7 +457,9 @@ def test_honoured_numbers_on_short_pages_are_all_found() -> None:
 
 def test_a_missing_video_costs_one_more_request_at_most() -> None:
     """Where the count is that of everything, an empty page ends the search."""
-    first = ok({"videos": [{"video_no": "VI1", "status": "PARSE"}], "page_size": 200, "total_count": 9999})
+    first = ok(
+        {"videos": [{"video_no": "VI1", "status": "PARSE"}], "page_size": 200, "total_count": 9999}
+    )
     answers = Answers(first, ok({"videos": [], "page_size": 200, "total_count": 9999}))
 
     async def main() -> Any:
@@ -498,7 +512,8 @@ def test_the_deployment_comes_from_the_base_url(base_url: str, deployment: str) 
 
 
 @pytest.mark.parametrize(
-    "base_url", ["", "api.memories.ai", "ftp://api.memories.ai", "http://", "https:///x", "http://:80/x"]
+    "base_url",
+    ["", "api.memories.ai", "ftp://api.memories.ai", "http://", "https:///x", "http://:80/x"],
 )
 def test_a_bad_base_url_is_refused(base_url: str) -> None:
     """At once, showing what was given and what is expected."""

@@ -77,7 +77,8 @@ def test_no_cause_in_any_spelling_is_none(cause: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "text"), [("no video stream", "no video stream"), (" x ", "x"), (17, "17"), ("nullify", "nullify")]
+    ("cause", "text"),
+    [("no video stream", "no video stream"), (" x ", "x"), (17, "17"), ("nullify", "nullify")],
 )
 def test_a_cause_is_kept_as_text(cause: Any, text: str) -> None:
     """What is really a reason stays, trimmed."""

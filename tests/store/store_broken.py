@@ -1,5 +1,7 @@
 """Stores that break one promise each, to see that the suite would notice."""
 
+# ruff: noqa: D102, D103  # helpers say it by their names
+
 from dataclasses import replace
 
 from pollers._core.model import Job

@@ -1,5 +1,7 @@
 """The promises of ``pollers/store/base.py``, one function each, for any store that is open and empty."""
 
+# ruff: noqa: D102, D103  # helpers say it by their names
+
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """Another process that uses a store: ``python store_process.py write|hold|read FILE``."""
 
+# ruff: noqa: D102, D103, T201  # helpers say it by their names
+
 import asyncio
 import signal
 import sys

@@ -1,5 +1,7 @@
 """What the tests of the stores say often: small domains, values made shortly, everything at once."""
 
+# ruff: noqa: D102, D103  # helpers say it by their names
+
 from dataclasses import replace
 from typing import Any
 
@@ -53,8 +55,8 @@ def cancelled(job: Job, *, at: float = 5.0) -> Transition:
     return cancel(replace(job, state=State.WATCHING), at=at, looks=4)
 
 
-def notice(type: str = "stalled", *, at: float = 6.0) -> Notice:
-    return Notice(type=type, at=at, data={"code": "0401"})
+def notice(kind: str = "stalled", *, at: float = 6.0) -> Notice:
+    return Notice(type=kind, at=at, data={"code": "0401"})
 
 
 async def everything(store: Store) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Both stores keep every promise, on asyncio and on trio; broken stores are found out."""
 
+# ruff: noqa: D102, D103  # helpers say it by their names
+
 from functools import partial
 
 import anyio

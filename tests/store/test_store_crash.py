@@ -1,5 +1,7 @@
 """Durability: what was acknowledged is there after any crash, and nothing is there by half."""
 
+# ruff: noqa: D102, D103  # helpers say it by their names
+
 import random
 import resource
 import shutil

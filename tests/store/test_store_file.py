@@ -1,5 +1,7 @@
 """The file: whose it is, who may write to it, who may read it, and what is said when it is bad."""
 
+# ruff: noqa: D102, D103  # helpers say it by their names
+
 import os
 import shutil
 import signal
@@ -193,7 +195,7 @@ async def opened_uuid(path) -> str:
 def nobody():
     """What root may do is no test: act as somebody else, in a folder that everybody may enter."""
     folder = tempfile.mkdtemp(prefix="pollers-")
-    os.chmod(folder, 0o755)
+    Path(folder).chmod(0o755)
     root = os.geteuid() == 0
     try:
         if root:
@@ -203,7 +205,7 @@ def nobody():
     finally:
         if root:
             os.seteuid(0)
-        os.chmod(folder, 0o755)
+        Path(folder).chmod(0o755)
         shutil.rmtree(folder)
 
 
@@ -234,7 +236,7 @@ async def test_damage_is_told_when_it_is_met(tmp_path) -> None:
     """The check of the whole file is made then, and its finding is in the message."""
     path = tmp_path / "jobs.db"
     await anyio.to_thread.run_sync(fill, path, 2000)
-    with open(path, "r+b") as file:
+    with path.open("r+b") as file:
         file.seek(20 * 4096)
         file.write(b"\xff" * 40 * 4096)
     store = await opened(path)

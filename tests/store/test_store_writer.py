@@ -1,5 +1,7 @@
 """The threads behind the SQLite store: group commit, waiting, cancelling, ending."""
 
+# ruff: noqa: D102, D103  # helpers say it by their names
+
 import asyncio
 import gc
 import subprocess

@@ -98,7 +98,9 @@ class Gate:
     def close(self, judgement: Judgement, now: Now, draw: float, epoch: int) -> None:
         """A fresh rejection: one closing more."""
         escalate = judgement.rule.escalate
-        if self.closings == 0 or (escalate and now.loop - (self.until.loop or 0.0) > escalate.within):
+        if self.closings == 0 or (
+            escalate and now.loop - (self.until.loop or 0.0) > escalate.within
+        ):
             self.closings = 0  # nobody knocked for so long that this is a new story
             self.first_closed = now.loop
         wait = judgement.rule.wait.delay(self.closings, draw)

@@ -254,9 +254,7 @@ class Machine:
         opened = max((gate.until.left(now) for gate in doors), default=float("-inf"))
         return now.loop < ticket.deadline and now.loop + opened <= ticket.limit
 
-    def _refuse(
-        self, ticket: Ticket, refusal: Refuse, now: Now, refusals: list[Ticket]
-    ) -> None:
+    def _refuse(self, ticket: Ticket, refusal: Refuse, now: Now, refusals: list[Ticket]) -> None:
         self._unpark(ticket, Place.REFUSED, now)
         ticket.refusal = refusal
         refusals.append(ticket)
@@ -278,7 +276,9 @@ class Machine:
             for gate in self._closed(queue.keys):
                 instant = gate.opens(now)
                 left = instant.left(now)
-                opening = max(opening, left if instant.loop is not None else min(left, CALENDAR_NAP))
+                opening = max(
+                    opening, left if instant.loop is not None else min(left, CALENDAR_NAP)
+                )
             wake = min(wake, now.loop + opening)
         return wake
 
@@ -318,7 +318,9 @@ class Machine:
             return Raise(Reason.CAPACITY)  # full storage closes no door: other calls are fine
         if gate is not None:
             self._reject(gate, permit, judgement, now, draw)
-        if judgement.recovers is Recovers.EXHAUSTED or (gate and not gate.open and not gate.patient):
+        if judgement.recovers is Recovers.EXHAUSTED or (
+            gate and not gate.open and not gate.patient
+        ):
             return Raise(Reason.EXHAUSTED, gate.opens(now) if gate else None)
         if not judgement.repeatable:
             return Raise(Reason.NOT_REPEATABLE)

@@ -28,7 +28,7 @@ from resilience._core.policy.model import (
     Wait,
 )
 from resilience._core.policy.schedule import BadScheduleError, generators, unroll
-from resilience._core.policy.section import PolicyError, Section
+from resilience._core.policy.section import Section
 from resilience._core.policy.table import OTHER, CodeRules, Envelope, Table, When
 
 TOP_KEYS = (
@@ -49,6 +49,7 @@ JITTER = {"full": 0.0, "equal": 0.5, "none": 1.0}
 """Lower end of the draw that scales a delay."""
 
 _VERSION_DIGITS = 12
+_NO_TEXTS: tuple[str, ...] = ()
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def build(data: Mapping[str, Any], *, source: str) -> Table:
     table = Table(
         name=name,
         docs=docs,
-        hosts=top.take("hosts", (), read.texts),
+        hosts=top.take("hosts", _NO_TEXTS, read.texts),
         groups=groups,
         envelopes=tuple(_envelope(item) for item in top.tables("envelope")),
         endpoints=endpoints,
@@ -129,7 +130,7 @@ def _digest(data: Mapping[str, Any]) -> str:
 
 
 def _groups(table: Section) -> dict[str, frozenset[str]]:
-    groups = {name: frozenset(table.take(name, (), read.texts)) for name in table.keys()}  # noqa: SIM118
+    groups = {name: frozenset(table.take(name, _NO_TEXTS, read.texts)) for name in table.keys()}  # noqa: SIM118
     for name in groups:
         if name in (REQUEST, ENDPOINT, ACCOUNT):
             raise table.error(name, name, "a free name: it is a scope of its own")
@@ -150,14 +151,14 @@ def _endpoint(item: Section) -> Endpoint:
     name = item.take("name", "", read.text)
     if not name:
         raise item.error("name", name, "the name of an endpoint")
-    match = item.take("match", (), read.texts)
+    match = item.take("match", _NO_TEXTS, read.texts)
     for pattern in match:
         if not re.fullmatch(r"(\*|[A-Z]+) \S+", pattern):
             raise item.error("match", pattern, "a method and a path, such as 'POST */list_videos'")
     repeat = item.take("repeat", None, lambda s, k, v: Repeat(read.one_of(*Repeat)(s, k, v)))
     duplicate = item.take("duplicate", "error", read.one_of("done", "error"))
     limit = item.take("limit", None, _limit)
-    functions = item.take("functions", (), read.texts)
+    functions = item.take("functions", _NO_TEXTS, read.texts)
     docs = item.take("docs", "", read.text)
     item.done(ENDPOINT_KEYS)
     return Endpoint(
@@ -176,7 +177,7 @@ def _limit(item: Section, key: str, value: Any) -> tuple[float, float]:
 def _envelope(item: Section) -> Envelope:
     def flag(entry: Section) -> tuple[str, Any, str | None]:
         at = entry.take("at", "", read.pointer)
-        equals: Any = entry.take("equals", cast("Any", True), read.scalar)  # noqa: FBT003
+        equals: Any = entry.take("equals", cast("Any", True), read.scalar)
         code = entry.take("code", None, read.text)
         entry.done(("at", "equals", "code"))
         if not at:
@@ -184,11 +185,11 @@ def _envelope(item: Section) -> Envelope:
         return at, equals, code
 
     envelope = Envelope(
-        required=item.take("required", (), _pointers),
+        required=item.take("required", _NO_TEXTS, _pointers),
         code=item.take("code", None, read.pointer),
         message=item.take("message", None, read.pointer),
         retry_after=item.take("retry_after", None, read.pointer),
-        success=frozenset(item.take("success", (), read.texts)),
+        success=frozenset(item.take("success", _NO_TEXTS, read.texts)),
         failed_when=tuple(flag(entry) for entry in item.tables("failed_when")),
     )
     item.done(ENVELOPE_KEYS)
@@ -206,7 +207,7 @@ def _codes(
     aliases: dict[str, str] = {}
     for code in table.keys():  # noqa: SIM118
         item = table.table(code)
-        others = item.take("aliases", (), read.texts)
+        others = item.take("aliases", _NO_TEXTS, read.texts)
         conditions = list(item.tables("when"))
         fields = _fields(item, scopes)
         item.done(RULE_KEYS)
@@ -311,8 +312,14 @@ def _rule(item: Section, fields: Mapping[str, Any], docs: str) -> Rule:
     verdict: Verdict = fields["verdict"]
     quota = verdict is Verdict.QUOTA
     if "recovers" in fields and not quota:
-        raise item.error("recovers", fields["recovers"].value, f"for verdict {verdict.value!r}: only quota recovers")
-    wait, given_low = fields.get("wait", (Wait(schedule=unroll("expo", dict(factor=1.0, max_value=30.0))), None))
+        raise item.error(
+            "recovers",
+            fields["recovers"].value,
+            f"for verdict {verdict.value!r}: only quota recovers",
+        )
+    wait, given_low = fields.get(
+        "wait", (Wait(schedule=unroll("expo", {"factor": 1.0, "max_value": 30.0})), None)
+    )
     if "jitter" in fields:
         low = JITTER[fields["jitter"]]
     elif given_low is not None:
@@ -347,11 +354,15 @@ def _wait(item: Section, key: str, value: Any) -> tuple[Wait, float | None]:
     arguments = dict(value)
     name = arguments.pop("backoff", None)
     if not isinstance(name, str):
-        raise item.error(key, value, f"seconds, {{ until = … }} or {{ backoff = {'|'.join(generators())}, … }}")
+        raise item.error(
+            key, value, f"seconds, {{ until = … }} or {{ backoff = {'|'.join(generators())}, … }}"
+        )
     try:
         return Wait(schedule=unroll(name, arguments)), None
     except BadScheduleError as error:
-        raise item.error(key, value, f"a schedule: {error}", read.suggestion(name, generators())) from None
+        raise item.error(
+            key, value, f"a schedule: {error}", read.suggestion(name, generators())
+        ) from None
 
 
 def _calendar(item: Section, key: str, value: Mapping[str, Any]) -> CalendarReset:
@@ -381,4 +392,4 @@ def _escalation(item: Section, key: str, value: Any) -> Escalation:
 
 
 def _by_precision(rules: Mapping[str, Rule]) -> dict[str, Rule]:
-    return dict(sorted(rules.items(), key=lambda item: cast("int", item[0].count("x"))))
+    return dict(sorted(rules.items(), key=lambda item: item[0].count("x")))

@@ -1,4 +1,6 @@
-"""From an outcome to a classification.  Precedence, first that speaks:
+"""From an outcome to a classification.
+
+Precedence, first that speaks:
 
 1. a code's ``when`` list in file order, then its own rule
 2. the most specific family (``403xx`` before ``40xxx``)
@@ -83,7 +85,7 @@ def _read(table: Table, outcome: Outcome) -> tuple[dict[str, Any], bool]:
         return {}, outcome.is_json and bool(outcome.body)
 
 
-def _judge(  # noqa: PLR0911, PLR0913  # the precedence list, one return per line of it
+def _judge(  # noqa: PLR0911  # the precedence list, one return per line of it
     table: Table,
     outcome: Outcome,
     envelope: Envelope | None,

@@ -8,7 +8,7 @@ belongs to a dialect of higher precedence.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import msgspec
 
@@ -113,7 +113,9 @@ def _bytes_test(
     deep = {at[0]: (at[1], bad) for at, bad in flags if len(at) > 1}
     raws = dict.fromkeys([*beside, *deep], msgspec.Raw)
     decode = _decoder({key: str | int} | raws | dict.fromkeys([*top, *others], bool))
-    insides = tuple((outer, _decoder({token: bool}), token, bad) for outer, (token, bad) in deep.items())
+    insides = tuple(
+        (outer, _decoder({token: bool}), token, bad) for outer, (token, bad) in deep.items()
+    )
     of_dict = _dict_test(key, beside, good, others, [([token], bad) for token, bad in top.items()])
 
     def of_bytes(body: bytes) -> bool:
@@ -133,4 +135,4 @@ def _bytes_test(
 def _decoder(fields: dict[str, Any]) -> Callable[[bytes], dict[str, Any]]:
     """Decodes these keys of an object and skips the rest; a value of another type is an error."""
     kind = TypedDict("Plain", fields, total=False)  # type: ignore[misc]  # made at run time
-    return msgspec.json.Decoder(kind).decode
+    return cast("Callable[[bytes], dict[str, Any]]", msgspec.json.Decoder(kind).decode)

@@ -42,5 +42,8 @@ def is_our_duplicate(
 ) -> bool:
     """The duplicate that is rejected is our own earlier attempt, whose answer was lost."""
     return bool(
-        found.rule.duplicate and earlier_maybe and endpoint is not None and endpoint.duplicate_is_done
+        found.rule.duplicate
+        and earlier_maybe
+        and endpoint is not None
+        and endpoint.duplicate_is_done
     )

@@ -8,7 +8,7 @@ there, 3.0 yields 0), and the delays come after it.
 """
 
 import itertools
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import backoff
@@ -38,7 +38,7 @@ def unroll(name: str, arguments: Mapping[str, Any]) -> tuple[float, ...]:
     try:
         steps = factory(**arguments)
         next(steps)  # primes; what it yields differs between the two distributions
-        table = tuple(_seconds(step) for step in itertools.islice(steps, STEPS))
+        table = tuple(_delays(steps))
     except (TypeError, ValueError, OverflowError, StopIteration) as error:
         msg = f"backoff.{name}({_shown(arguments)}) failed: {error}"
         raise BadScheduleError(msg) from error
@@ -51,6 +51,14 @@ def unroll(name: str, arguments: Mapping[str, Any]) -> tuple[float, ...]:
 def generators() -> tuple[str, ...]:
     """Names that can stand in a policy: those whose delays do not depend on the answer."""
     return tuple(n for n in ("constant", "decay", "expo", "fibo") if hasattr(backoff, n))
+
+
+def _delays(steps: Iterator[Any]) -> Iterator[float]:
+    for n, step in enumerate(itertools.islice(steps, STEPS)):
+        yield _seconds(step)
+        if step >= MAX_DELAY:  # the next step may overflow in one distribution and not in the other
+            yield from [MAX_DELAY] * (STEPS - n - 1)
+            return
 
 
 def _seconds(step: Any) -> float:

@@ -92,7 +92,7 @@ def texts(section: Section, key: str, value: Any) -> tuple[str, ...]:
 
 
 def boolean(section: Section, key: str, value: Any) -> bool:
-    """true or false."""
+    """True or false."""
     if not isinstance(value, bool):
         raise section.error(key, value, "true or false")
     return value
@@ -121,7 +121,6 @@ def count(section: Section, key: str, value: Any) -> int:
 
 def one_of(*options: str) -> Callable[[Section, str, Any], str]:
     """One word of a fixed list."""
-
     words = [str(option) for option in options]
 
     def read(section: Section, key: str, value: Any) -> str:

@@ -1,0 +1,114 @@
+"""What plain HTTP and the clients' exceptions mean, as written down by hand from the RFCs."""
+
+import pytest
+
+from resilience import Certainty, Policy, Verdict
+from resilience._core.policy.table import class_name
+
+VERDICTS = {"R": Verdict.RETRYABLE, "Q": Verdict.QUOTA, "F": Verdict.FATAL}
+PARTS = {"not": Certainty.NOT_EXECUTED, "maybe": Certainty.MAYBE_EXECUTED}
+POLICIES = {name: Policy.load(name) for name in ("memories_ai", "memos_cloud", "http")}
+
+HTTP = {
+    400: "F", 401: "F", 402: "Q", 403: "F", 404: "F", 405: "F", 408: "R", 409: "F", 410: "F",
+    413: "F", 415: "F", 422: "F", 425: "R", 429: "Q", 500: "R", 501: "F", 502: "R", 503: "R",
+    504: "R", 505: "F", 418: "F", 451: "F", 507: "R", 599: "R",
+}  # fmt: skip
+NOT_DONE = {408, 425, 429, 503, 402}
+
+
+@pytest.mark.parametrize(("status", "verdict"), HTTP.items())
+@pytest.mark.parametrize("name", POLICIES)
+def test_plain_statuses(name, status, verdict):
+    """What HTTP itself says, in every catalog; only a refusal before the work may be repeated."""
+    found = POLICIES[name].classify(b"<html>", status=status)
+
+    assert VERDICTS[verdict] == found.verdict
+    assert str(status) == found.code
+    if verdict == "R":
+        assert (status in NOT_DONE) == (found.certainty is Certainty.NOT_EXECUTED)
+
+
+EXCEPTIONS = {
+    # nothing of the request can have reached the server's logic
+    "R not": [
+        "ConnectionRefusedError", "socket.gaierror", "socket.herror",
+        "aiohttp.ClientHttpProxyError", "aiohttp.ClientConnectorError", "aiohttp.ClientConnectorDNSError",
+        "aiohttp.ClientProxyConnectionError", "aiohttp.UnixClientConnectorError", "aiohttp.ConnectionTimeoutError",
+        "httpx.ConnectTimeout", "httpx.PoolTimeout", "httpx.ConnectError", "httpx.ProxyError",
+    ],
+    # it may have been done before the answer was lost
+    "R maybe": [
+        "TimeoutError", "ConnectionResetError", "ConnectionAbortedError", "BrokenPipeError", "ConnectionError", "OSError",
+        "ssl.SSLEOFError", "ssl.SSLZeroReturnError", "asyncio.IncompleteReadError", "json.JSONDecodeError",
+        "aiohttp.ClientError", "aiohttp.ClientConnectionError", "aiohttp.ClientConnectionResetError",
+        "aiohttp.ClientOSError", "aiohttp.ServerConnectionError", "aiohttp.ServerDisconnectedError",
+        "aiohttp.ServerTimeoutError", "aiohttp.SocketTimeoutError", "aiohttp.ClientPayloadError",
+        "aiohttp.UploadAbortedError",
+        "httpx.RequestError", "httpx.TransportError", "httpx.TimeoutException", "httpx.ReadTimeout", "httpx.WriteTimeout",
+        "httpx.NetworkError", "httpx.ReadError", "httpx.WriteError", "httpx.CloseError", "httpx.ProtocolError",
+        "httpx.RemoteProtocolError", "httpx.DecodingError",
+    ],
+    # local mistakes: never sent, and no second try mends them
+    "F not": [
+        "FileNotFoundError", "FileExistsError", "IsADirectoryError", "NotADirectoryError", "PermissionError",
+        "ssl.SSLError", "ssl.SSLCertVerificationError",
+        "aiohttp.WSServerHandshakeError", "aiohttp.ServerFingerprintMismatch", "aiohttp.InvalidURL",
+        "aiohttp.InvalidUrlClientError", "aiohttp.NonHttpUrlClientError", "aiohttp.ClientSSLError",
+        "aiohttp.ClientConnectorSSLError", "aiohttp.ClientConnectorCertificateError",
+        "httpx.UnsupportedProtocol", "httpx.LocalProtocolError", "httpx.InvalidURL", "httpx.RequestNotRead",
+    ],
+    # somebody answered, with something that can't be used
+    "F maybe": [
+        "aiohttp.ClientResponseError", "aiohttp.ContentTypeError", "aiohttp.TooManyRedirects",
+        "aiohttp.RedirectClientError", "aiohttp.InvalidUrlRedirectClientError", "aiohttp.NonHttpUrlRedirectClientError",
+        "aiohttp.WSMessageTypeError",
+        "httpx.HTTPError", "httpx.TooManyRedirects", "httpx.HTTPStatusError", "httpx.CookieConflict", "httpx.StreamError",
+        "httpx.StreamConsumed", "httpx.StreamClosed", "httpx.ResponseNotRead",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [(name, kind) for kind, names in EXCEPTIONS.items() for name in names]
+)
+def test_exception(name, expected):
+    """What each exception of Python and of the two clients says about the call."""
+    rule = POLICIES["http"].table.exceptions[name]
+
+    verdict, work = expected.split()
+    assert (VERDICTS[verdict], PARTS[work]) == (rule.verdict, rule.certainty)
+
+
+def test_every_listed_exception_has_an_expectation():
+    """And the other catalogs say the same as ``http``."""
+    names = {name for names in EXCEPTIONS.values() for name in names}
+
+    for policy in POLICIES.values():
+        assert names == set(policy.table.exceptions)
+        assert POLICIES["http"].table.exceptions == policy.table.exceptions
+
+
+def test_every_exception_of_the_clients_has_a_rule_of_its_own():
+    """Nothing that aiohttp or httpx raises is left to its parent."""
+    import aiohttp
+    import httpx
+
+    roots = (aiohttp.ClientError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+    things = [getattr(package, name) for package in (aiohttp, httpx) for name in dir(package)]
+    raised = {class_name(t) for t in things if isinstance(t, type) and issubclass(t, roots)}
+
+    assert len(raised) > 50
+    assert raised <= set(POLICIES["http"].table.exceptions)
+
+
+def test_unlisted_classes_of_statuses_and_unknown():
+    """4xx is fatal, 5xx may pass, and what nobody wrote down fails at once."""
+    table = POLICIES["http"].table
+
+    assert {key: rule.verdict for key, rule in table.http_families.items()} == {
+        "4xx": Verdict.FATAL,
+        "5xx": Verdict.RETRYABLE,
+    }
+    assert table.unknown.verdict == Verdict.FATAL
+    assert set(HTTP) - {418, 451, 507, 599} == set(map(int, table.http))
