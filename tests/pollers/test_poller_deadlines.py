@@ -175,7 +175,7 @@ def test_the_wall_clock_may_jump(run: Any, jump: float) -> None:
             late = await poller.watch("c", deadline=5.0)
             assert isinstance(await b.result(), JobSucceeded)
             assert isinstance(await late.result(), JobExpired)
-            assert now() == 21.05
+            assert now() == 21.0
 
     run(main)
 
@@ -247,17 +247,17 @@ def test_overdue_jobs_expire_after_a_restart_without_the_api(run: Any) -> None:
 
 
 def test_no_deadline_is_for_ever(run: Any) -> None:
-    """`deadline=None` watches a year if need be."""
+    """`deadline=None` watches for months if need be."""
     provider = Provider()
 
     async def main() -> None:
-        provider.add("a", at=86_400.0 * 365)
-        settings = {"min_interval": 3600.0, "max_interval": 86_400.0}
+        provider.add("a", at=86_400.0 * 100)
+        settings = {"min_interval": 14_400.0, "max_interval": 86_400.0}
         async with make_poller(provider.source(), **settings) as poller:
             assert isinstance(await (await poller.watch("a", deadline=None)).result(), JobSucceeded)
 
     run(main)
-    assert len(provider.asked) < 100_000
+    assert len(provider.asked) <= 601
 
 
 # -- missing ------------------------------------------------------------------------------------
