@@ -495,7 +495,8 @@ class _Loop:
         # what is stored must also be watched; and a row that ends meanwhile must not come back
         async with self._committing:
             with anyio.CancelScope(shield=True):
-                return await self._register(new, again=again)
+                jobs = await self._register(new, again=again)
+        return jobs
 
     async def _register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
         jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)

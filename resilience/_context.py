@@ -27,6 +27,8 @@ class Frame(Struct, gc=False):
     outer: "Frame | Settings | None"
     active: bool = True
     last: Classification | None = None
+    request: tuple[str, str] | None = None
+    """Endpoint and method of that attempt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,9 @@ from resilience._core.policy.model import (
     Verdict,
 )
 from resilience._core.policy.repeat import is_our_duplicate, may_repeat
+from resilience._core.policy.table import OTHER
 from resilience.policies import Policy
-from resilience.records import AttemptRecord, CallRecord
+from resilience.records import AttemptRecord, CallRecord, Record
 
 INFINITE = float("inf")
 
@@ -128,6 +129,8 @@ class Attempted:
     exception: Exception | None = None
     found: Classification | None = None
     body: Any = None
+    request: tuple[str, str] | None = None
+    """Endpoint and method, as an adapter below a call saw them; the call itself can't know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +261,13 @@ class Shared:
             return True
         return observe.LOG.isEnabledFor(logging.INFO if failed else logging.DEBUG)
 
+    def tell(self, record: Record) -> None:
+        """Give a record to the observer; one that fails harms no call."""
+        try:
+            self.observer(record)
+        except Exception:  # noqa: BLE001  # the edge to a user's code
+            observe.LOG.exception("the observer %r failed on %s", self.observer, record.name)
+
     def once(self, topic: str) -> bool:
         """True the first time that this topic comes up."""
         fresh = topic not in self._told
@@ -362,7 +372,7 @@ class Call:
         self,
         attempt: Callable[[], Awaitable[Attempted]],
         *,
-        replayable: Callable[[], bool] = lambda: True,
+        replayable: Callable[[Attempted], bool] = lambda _: True,
         first: Attempted | None = None,
         epoch: int = 0,
     ) -> Finished:
@@ -370,7 +380,7 @@ class Call:
 
         Args:
             attempt: makes one attempt and judges it; raises nothing but cancellation.
-            replayable: whether the request can be sent once more.
+            replayable: whether the request can be sent once more after this attempt.
             first: an attempt that was already made (on the fast lane).
             epoch: what dates ``first``.
         """
@@ -432,8 +442,12 @@ class Call:
 
     # -- judging ------------------------------------------------------------------------------
 
-    def _answer(self, permit: Permit, tried: Attempted, replayable: Callable[[], bool]) -> Answer:
+    def _answer(
+        self, permit: Permit, tried: Attempted, replayable: Callable[[Attempted], bool]
+    ) -> Answer:
         shared, found = self.shared, tried.found
+        if tried.request is not None:
+            self._learn_request(*tried.request)
         now = shared.now()
         if found is None or found.verdict is Verdict.SUCCESS:
             judgement = Judgement(verdict=Verdict.SUCCESS, rule=_SUCCESS.rule)
@@ -441,7 +455,7 @@ class Call:
             found = tried.found = replace(found, verdict=Verdict.SUCCESS)
             judgement = Judgement(verdict=Verdict.SUCCESS, rule=found.rule)
         else:
-            judgement = self._judgement(found, now, replayable)
+            judgement = self._judgement(found, now, can_be_sent=replayable(tried))
         answer = shared.machine.answer(permit, judgement, now, shared.chance())
         if isinstance(answer, Raise) and answer.reason is Reason.NOT_REPEATABLE:
             self._tell_not_repeatable(found)
@@ -449,9 +463,15 @@ class Call:
         shared.pump()
         return answer
 
-    def _judgement(
-        self, found: Classification, now: Now, replayable: Callable[[], bool]
-    ) -> Judgement:
+    def _learn_request(self, endpoint: str, method: str) -> None:
+        """An adapter below saw what a function's name did not tell: where it went, and how."""
+        self.method = self.method or method
+        if self.endpoint == OTHER != endpoint:
+            self.endpoint = endpoint
+            self.ticket.keys = self.shared.keys(endpoint)
+            self._described = self.shared.policy.endpoints.get(endpoint)
+
+    def _judgement(self, found: Classification, now: Now, *, can_be_sent: bool) -> Judgement:
         repeatable = may_repeat(
             found.certainty,
             idempotent=self.options.idempotent,
@@ -467,7 +487,7 @@ class Call:
             recovers=found.recovers,
             scope=self.shared.scope(found, self.endpoint),
             hint=found.hint.seconds if found.hint else None,
-            repeatable=repeatable and replayable(),
+            repeatable=repeatable and can_be_sent,
             resets_at=next_reset(until, now.wall) if until else None,
             because=found,
         )
@@ -527,7 +547,7 @@ class Call:
         again = answer if isinstance(answer, Again) else None
         left = self.ticket.deadline - now.loop
         reason = answer.reason.value if isinstance(answer, Raise) else None
-        self.shared.observer(
+        self.shared.tell(
             AttemptRecord(
                 endpoint=self.endpoint,
                 account=self.shared.account,
@@ -536,7 +556,7 @@ class Call:
                 verdict=found.verdict.value,
                 matched_by=found.matched_by,
                 attempt=self.ticket.sent,
-                wait=max(0.0, again.not_before - now.loop) if again else None,
+                wait=again.expected if again else None,
                 wait_reason=again.wait_reason if again else reason,
                 deadline_left=left if left < INFINITE else None,
                 certainty=found.certainty.value,
@@ -551,7 +571,7 @@ class Call:
         found = finished.because or (finished.last.found if finished.last else None)
         if found is None and finished.reason is None:
             found = _SUCCESS
-        self.shared.observer(
+        self.shared.tell(
             CallRecord(
                 endpoint=self.endpoint,
                 account=self.shared.account,

@@ -238,11 +238,11 @@ class Guard:
         outer = frame_of(self._shared)
         if outer is not None:  # inside another call of this account: it decides, we only try
             tried = first or await attempt()
-            outer.last = tried.found
+            outer.last, outer.request = tried.found, tried.request
             return self._hand_out(self._single(tried, endpoint), options)
         call = Call(self._shared, options, endpoint=endpoint, started=started)
         once = any(map(_is_spent_by_use, (*args, *kwargs.values())))
-        finished = await call.run(attempt, replayable=lambda: not once, first=first, epoch=epoch)
+        finished = await call.run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
         return self._hand_out(finished, options)
 
     async def transport(
@@ -252,7 +252,7 @@ class Guard:
         method: str,
         path: str,
         deadline: float | None,
-        replayable: Callable[[], bool],
+        replayable: Callable[[Attempted], bool],
         first: "First | None" = None,
     ) -> Any:
         """For adapters: run one request of a client, and hand back the last response.
@@ -276,7 +276,7 @@ class Guard:
         outer = frame_of(self._shared)
         if outer is not None:
             tried = await judged()
-            outer.last = tried.found
+            outer.last, outer.request = tried.found, (endpoint, method)
             finished = self._single(tried, endpoint)
         else:
             call = Call(
@@ -334,6 +334,7 @@ class Guard:
                 tried.value, tried.exception = None, error
                 outcome = outcome_of_exception(error)
         tried.body = outcome
+        tried.request = frame.request
         found = self._classified(outcome, endpoint) if outcome else None
         # a client that trips over an error page raises something of its own: what the adapter saw
         # (the status, the code, the hint) is the better witness

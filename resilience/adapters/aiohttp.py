@@ -14,7 +14,8 @@ import asyncio
 import warnings
 from collections.abc import Collection
 
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientConnectorError, ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.payload import AsyncIterablePayload
 
 from resilience._core.policy.model import Outcome
 from resilience._driver import Attempted
@@ -58,7 +59,7 @@ class Middleware:
             method=request.method,
             path=request.url.raw_path,
             deadline=_session_total(request),
-            replayable=lambda: _replayable(request),
+            replayable=lambda tried: _replayable(request, tried),
             first=first,
         )
         return response
@@ -134,10 +135,14 @@ def _in_buffer(response: ClientResponse) -> bytes | None:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _replayable(request: ClientRequest) -> bool:
+def _replayable(request: ClientRequest, tried: Attempted) -> bool:
     body = request.body
     if isinstance(body, (bytes, bytearray)):
         return True
+    if isinstance(body, AsyncIterablePayload) and not isinstance(
+        tried.exception, ClientConnectorError
+    ):
+        return False  # begun, and not every version of aiohttp says "consumed" before its end
     return not getattr(body, "consumed", False)
 
 

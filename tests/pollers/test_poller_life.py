@@ -215,11 +215,11 @@ def test_leaving_the_block_wakes_every_waiter(run: Any) -> None:
     assert provider.asked_at == [0.05, 1.05, 2.05]
 
 
-class Boom(Exception):
+class BoomError(Exception):
     """The block's own."""
 
 
-@pytest.mark.parametrize("error", [Boom("x"), KeyError("x"), PollerStopped("x"), SystemExit(3)])
+@pytest.mark.parametrize("error", [BoomError("x"), KeyError("x"), PollerStopped("x"), SystemExit(3)])
 def test_exceptions_of_the_block_come_out_as_themselves(run: Any, error: BaseException) -> None:
     """Not wrapped in a group, and the poller is closed."""
     store = SlowStore()

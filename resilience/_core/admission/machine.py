@@ -325,7 +325,7 @@ class Machine:
         if not judgement.repeatable:
             return Raise(Reason.NOT_REPEATABLE)
         if gate is not None:
-            return Again(now.loop, "gate")
+            return Again(now.loop, "gate", max(0.0, gate.until.left(now)) if not gate.open else 0.0)
         wait = max(judgement.rule.wait.delay(permit.ticket.sent - 1, draw), judgement.hint or 0.0)
         return self._wait_alone(permit.ticket, wait, "hint" if judgement.hint else "backoff", now)
 
@@ -343,7 +343,7 @@ class Machine:
             return self._wait_alone(ticket, wait, "hint", now)
         if now.loop + wait >= ticket.deadline:
             return Raise(Reason.DEADLINE, Instant(loop=now.loop + wait))
-        return Again(now.loop + wait, "backoff")
+        return Again(now.loop + wait, "backoff", wait)
 
     def _wait_alone(self, ticket: Ticket, wait: float, why: str, now: Now) -> Answer:
         """A wait that the server asked for but that closes no door: it spends ``max_wait``."""
@@ -353,4 +353,4 @@ class Machine:
         if ticket.waited + wait > ticket.max_wait:
             return Raise(Reason.MAX_WAIT, resume)
         ticket.waited += wait
-        return Again(now.loop + wait, why)
+        return Again(now.loop + wait, why, wait)

@@ -13,7 +13,7 @@ A ticket is one call, from its first ask to its end; a permit is one attempt of 
 objects that only the machine changes; everything else here is a frozen value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple, NewType
 
@@ -170,10 +170,14 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Ask again, not before this loop time; ``wait_reason`` is ``hint``, ``backoff`` or ``gate``."""
+    """Ask again, not before this loop time; ``wait_reason`` is ``hint``, ``backoff`` or ``gate``.
+
+    ``expected`` is how many seconds the call will wait, as far as can be told now.
+    """
 
     not_before: float
     wait_reason: str
+    expected: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
