@@ -33,7 +33,7 @@ FATAL = frozenset({"0003", "0401", "0402", "0403", "0409", "9009"})
 Timed = Callable[[], Awaitable[Any]]
 
 
-async def provider() -> dict[str, Any]:
+async def provider(page: int) -> dict[str, Any]:
     """A call that succeeds at once."""
     return BODY
 
@@ -48,12 +48,12 @@ def verdict(body: Any) -> str:
     return "fatal" if code in FATAL else "retry"
 
 
-async def by_hand(func: Timed) -> Any:
+async def by_hand(func: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
     """The try/classify loop that a careful person writes, and no more than that."""
     started = time.monotonic()
     for attempt in range(4):
         try:
-            body = await func()
+            body = await func(*args, **kwargs)
         except (aiohttp.ClientError, TimeoutError):
             if attempt == 3:
                 raise
@@ -82,13 +82,13 @@ def contenders() -> dict[str, Timed]:
     )(provider)
     with_stamina = stamina.retry(on=aiohttp.ClientError, attempts=4)(provider)
     return {
-        "hand-written loop": lambda: by_hand(provider),
-        "guard.call": lambda: guard.call(provider),
-        "@guard": decorated,
-        "guard.call, with a deadline": lambda: watched.call(provider),
-        f"backoff {version('backoff')}": with_backoff,
-        f"tenacity {version('tenacity')}": with_tenacity,
-        f"stamina {version('stamina')} (sees no codes)": with_stamina,
+        "hand-written loop": lambda: by_hand(provider, page=1),
+        "guard.call": lambda: guard.call(provider, page=1),
+        "@guard": lambda: decorated(page=1),
+        "guard.call, with a deadline": lambda: watched.call(provider, page=1),
+        f"backoff {version('backoff')}": lambda: with_backoff(page=1),
+        f"tenacity {version('tenacity')}": lambda: with_tenacity(page=1),
+        f"stamina {version('stamina')} (sees no codes)": lambda: with_stamina(page=1),
     }
 
 

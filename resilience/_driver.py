@@ -182,10 +182,10 @@ class Shared:
 
     # -- clocks and keys ----------------------------------------------------------------------
 
-    def began(self, clock: Callable[[], float], reading: float) -> float | None:
-        """A reading of the fast lane's ``clock``; None if that was another event loop's."""
-        first = clock == self._first_reading
-        return reading if clock == self._find_clock() or first else None
+    def began(self, reading: float) -> float | None:
+        """What ``clock`` read a moment ago; None if that was the clock of an earlier event loop."""
+        before = self.clock
+        return reading if self._find_clock() == before else None
 
     def _first_reading(self) -> float:
         return self._find_clock()()

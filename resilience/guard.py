@@ -174,9 +174,9 @@ class Guard:
         if not self._plain or machine.restricted or CONTEXT.get() is not None:
             return cast("T", await self._call(func, args, kwargs, None, 0))
         epoch = machine.epoch
-        clock = self._shared.clock
-        reading = clock()
-        frame = Frame(self._shared, None)
+        shared = self._shared
+        reading = shared.clock()
+        frame = Frame(shared, None)
         token = CONTEXT.set(frame)
         try:
             value = await func(*args, **kwargs)
@@ -192,7 +192,7 @@ class Guard:
         await self._judge(first, frame, self._endpoint(func, self._options))
         if first.found is None:
             return cast("T", first.value)
-        started = self._shared.began(clock, reading)
+        started = shared.began(reading)
         return cast("T", await self._call(func, args, kwargs, first, epoch, started))
 
     def __call__(self, func: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:

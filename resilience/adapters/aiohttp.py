@@ -29,10 +29,11 @@ _ERROR = 400
 class Middleware:
     """``aiohttp.ClientSession(middlewares=[guard.aiohttp()])``."""
 
-    __slots__ = ("guard", "hosts")
+    __slots__ = ("_is_success", "guard", "hosts")
 
     def __init__(self, guard: Guard, hosts: Collection[str] | None) -> None:
         self.guard = guard
+        self._is_success = guard.policy.plain.of_bytes
         self.hosts = frozenset(guard.policy.hosts if hosts is None else hosts)
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -44,12 +45,16 @@ class Middleware:
             return await self._guarded(request, handler, None)
         clock = asyncio.get_running_loop().time  # like in ``Guard.call``, a success builds nothing
         started = clock()
-        tried = await self._try(request, handler)
-        if tried.body is not None:
-            return await self._guarded(request, handler, First(tried, epoch, started))
-        response: ClientResponse = tried.value
-        remember_success(response, self.guard, request, clock() - started)
-        return response
+        try:
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001  # judged, and raised in the end
+            tried = Attempted(exception=error, body=outcome_of_exception(error))
+        else:
+            if self._is_plain_success(response):
+                remember_success(response, self.guard, request, clock() - started)
+                return response
+            tried = await _read(response)
+        return await self._guarded(request, handler, First(tried, epoch, started))
 
     async def _guarded(
         self, request: ClientRequest, handler: ClientHandlerType, first: First | None
@@ -70,20 +75,26 @@ class Middleware:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
             return Attempted(exception=error, body=outcome_of_exception(error))
-        whole = _in_buffer(response)
-        if whole and response.status < _ERROR and self.guard.policy.plain.of_bytes(whole):
-            return Attempted(value=response)
-        try:
-            return Attempted(value=response, body=await outcome_of_response(response))
-        except Exception as error:  # noqa: BLE001  # the connection broke in the body
-            broken = Outcome(status=response.status, headers=response.headers, exception=error)
-            return Attempted(exception=error, body=broken)
+        return (
+            Attempted(value=response) if self._is_plain_success(response) else await _read(response)
+        )
+
+    def _is_plain_success(self, response: ClientResponse) -> bool:
+        body = _in_buffer(response)
+        return body is not None and response.status < _ERROR and self._is_success(body)
 
     def _is_ours(self, request: ClientRequest) -> bool:
-        host = (
-            request.url.raw_host or ""
-        )  # aiohttp needed it too; ``host`` is decoded anew each time
+        host = request.url.raw_host or ""  # ``host`` would be decoded anew for each request
         return host in self.hosts or f"{host}:{request.url.port}" in self.hosts
+
+
+async def _read(response: ClientResponse) -> Attempted:
+    """What the response brought; a connection that breaks in the body is an exception's outcome."""
+    try:
+        return Attempted(value=response, body=await outcome_of_response(response))
+    except Exception as error:  # noqa: BLE001
+        broken = Outcome(status=response.status, headers=response.headers, exception=error)
+        return Attempted(exception=error, body=broken)
 
 
 async def outcome_of_response(response: ClientResponse) -> Outcome:

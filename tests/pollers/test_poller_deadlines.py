@@ -334,7 +334,9 @@ def test_a_failed_look_is_not_an_absence(run: Any) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("fault", [Fault(body="null", times=None), Fault(body="null", times=None, after_work=True)])
+@pytest.mark.parametrize(
+    "fault", [Fault(body="null", times=None), Fault(body="null", times=None, after_work=True)]
+)
 def test_data_null_is_missing_on_the_wire(fault: Fault) -> None:
     """`data: null` with 0000 from the emulator: pending during the grace, then missing."""
 

@@ -68,7 +68,10 @@ def test_a_failing_callback_is_asked_again_in_order_and_delays_nobody(run: Any) 
 
     async def main() -> None:
         provider.add("a", at=2.5)
-        sinks = [failing, CallbackSink(lambda e: other.append((now(), type(e).__name__)), name="other")]
+        sinks = [
+            failing,
+            CallbackSink(lambda e: other.append((now(), type(e).__name__)), name="other"),
+        ]
         async with make_poller(provider.source(), sinks=sinks, max_interval=30.0) as poller:
             await (await poller.watch("a")).result()
             await anyio.sleep(60.0)
@@ -80,7 +83,9 @@ def test_a_failing_callback_is_asked_again_in_order_and_delays_nobody(run: Any) 
     assert other[-1][0] < 7.0
 
 
-def test_a_failing_callback_is_logged_with_its_name(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_callback_is_logged_with_its_name(
+    run: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """So that somebody can mend it."""
     provider = Provider()
     left = [1]
@@ -92,7 +97,9 @@ def test_a_failing_callback_is_logged_with_its_name(run: Any, caplog: pytest.Log
 
     async def main() -> None:
         provider.add("a", at=0.0)
-        async with make_poller(provider.source(), sinks=[CallbackSink(failing, name="mine")]) as poller:
+        async with make_poller(
+            provider.source(), sinks=[CallbackSink(failing, name="mine")]
+        ) as poller:
             await (await poller.watch("a")).result()
             await anyio.sleep(10.0)
 
@@ -146,7 +153,10 @@ def test_a_new_callback_starts_with_its_run(run: Any) -> None:
         async with make_poller(provider.source(), store=store, sinks=[got.append]) as poller:
             await (await poller.watch("b")).result()
             await anyio.sleep(1.0)
-        assert [(type(e).__name__, e.subject) for e in got] == [("JobWatching", "b"), ("JobSucceeded", "b")]
+        assert [(type(e).__name__, e.subject) for e in got] == [
+            ("JobWatching", "b"),
+            ("JobSucceeded", "b"),
+        ]
 
     run(main)
 
@@ -219,7 +229,9 @@ class BoomError(Exception):
     """The block's own."""
 
 
-@pytest.mark.parametrize("error", [BoomError("x"), KeyError("x"), PollerStopped("x"), SystemExit(3)])
+@pytest.mark.parametrize(
+    "error", [BoomError("x"), KeyError("x"), PollerStopped("x"), SystemExit(3)]
+)
 def test_exceptions_of_the_block_come_out_as_themselves(run: Any, error: BaseException) -> None:
     """Not wrapped in a group, and the poller is closed."""
     store = SlowStore()
@@ -512,7 +524,9 @@ def test_looks_are_counted_over_restarts(run: Any) -> None:
 
     async def main() -> None:
         provider.lives["a"] = [(0.0, "running"), (3.0, "queued"), (6.5, "done")]
-        async with make_poller(provider.source(pending=["running", "queued"]), store=store) as poller:
+        async with make_poller(
+            provider.source(pending=["running", "queued"]), store=store
+        ) as poller:
             await poller.watch("a")
             await anyio.sleep(3.5)  # looks at 0.05, 1.05, 2.05, 3.05
         async with make_poller(provider.source(), store=store) as poller:
@@ -560,7 +574,9 @@ def test_a_restart_on_the_wire() -> None:
             async with make_poller(here.source(), store=store) as poller:
                 ended = await results(await poller.watch_many(names))
             assert {type(event) for event in ended} == {JobSucceeded}
-            assert {n for asked in here.asked() for n in asked} == {job.key.remote_id for job in left}
+            assert {n for asked in here.asked() for n in asked} == {
+                job.key.remote_id for job in left
+            }
         assert kinds(await stored(store)).count("JobSucceeded") == 30
 
     run_virtual(main)

@@ -68,7 +68,9 @@ class World:
                 "sinks": [self.delivered.append], "chance": self.chance.random,
             }  # fmt: skip
             with anyio.move_on_after(self.chance.expovariate(1 / 60.0)):
-                async with make_poller(self.provider.source(batch=self.batch, guard=guard), **settings) as poller:
+                async with make_poller(
+                    self.provider.source(batch=self.batch, guard=guard), **settings
+                ) as poller:
                     handles = []
                     for name in self.names:
                         handles.append(await poller.watch(name, deadline=HORIZON / 2, data=name))
@@ -95,9 +97,13 @@ class World:
                 told[event.subject].append(event)
         for job in jobs:
             mine = told[job.key.remote_id]
-            assert [int(event.id.rsplit(":", 1)[1]) for event in mine] == list(range(1, len(mine) + 1))
+            assert [int(event.id.rsplit(":", 1)[1]) for event in mine] == list(
+                range(1, len(mine) + 1)
+            )
             assert job.version == len(mine)
-            assert [isinstance(event, TERMINAL) for event in mine] == [False] * (len(mine) - 1) + [True]
+            assert [isinstance(event, TERMINAL) for event in mine] == [False] * (len(mine) - 1) + [
+                True
+            ]
             assert {event.user_data for event in mine} == {job.key.remote_id}
             assert [event.looks for event in mine] == sorted(event.looks for event in mine)
             self.check_end(job, mine[-1])
@@ -112,7 +118,9 @@ class World:
 
     def check_end(self, job: Any, last: JobEvent) -> None:
         ended = job.ended_at - EPOCH
-        slack = 2.0 * self.store.seconds + 0.01  # it is told when it is stored, and looked up before
+        slack = (
+            2.0 * self.store.seconds + 0.01
+        )  # it is told when it is stored, and looked up before
         late = [at for at, one in self.looked if one == job.key.remote_id and at > ended + slack]
         assert late == [], f"{job.key.remote_id} ended at {ended} and was asked for at {late}"
         if isinstance(last, JobSucceeded):

@@ -212,7 +212,9 @@ def test_a_poisoned_batch_is_taken_apart(run: Any, count: int, poisons: int) -> 
     async def main() -> None:
         names = [provider.add(f"j{i}", at=5.0) for i in range(count)]
         provider.always = lambda ids: BAD if bad & set(ids) else None
-        async with make_poller(provider.source(batch=200, spacing=0.2), max_interval=30.0) as poller:
+        async with make_poller(
+            provider.source(batch=200, spacing=0.2), max_interval=30.0
+        ) as poller:
             handles = await poller.watch_many(names)
             ended = await results([handle for handle in handles if handle.id not in bad])
             assert {type(event) for event in ended} <= {JobSucceeded}
@@ -233,7 +235,9 @@ def test_a_poisoned_id_does_not_spoil_every_batch(run: Any) -> None:
     async def main() -> None:
         names = [provider.add(f"j{i}", at=120.0) for i in range(8)]
         provider.always = lambda ids: BAD if "j3" in ids else None
-        async with make_poller(provider.source(batch=200, spacing=0.2), max_interval=30.0) as poller:
+        async with make_poller(
+            provider.source(batch=200, spacing=0.2), max_interval=30.0
+        ) as poller:
             handles = await poller.watch_many(names)
             await results([handle for handle in handles if handle.id != "j3"])
 
@@ -350,7 +354,9 @@ def test_looks_and_calls_share_one_guard(run: Any) -> None:
 @pytest.mark.parametrize(("wrong", "title", "remedy"), [
     (EMPTY, "No points", "Pay."), (REFUSED, "Refused", "Mend the key."),
 ])  # fmt: skip
-def test_a_refusal_stalls_and_goes_on_by_itself(run: Any, wrong: Any, title: str, remedy: str) -> None:
+def test_a_refusal_stalls_and_goes_on_by_itself(
+    run: Any, wrong: Any, title: str, remedy: str
+) -> None:
     """One PollerStalled, a probe every 40 s, one PollerResumed, and no job is harmed."""
     provider = Provider()
     store = MemoryStore()
@@ -371,10 +377,17 @@ def test_a_refusal_stalls_and_goes_on_by_itself(run: Any, wrong: Any, title: str
             wrong["code"], wrong["msg"], title, remedy,
         )  # fmt: skip
         assert stalled.resume_at is not None
-        assert (since_epoch(stalled), since_epoch(resumed), resumed.stalled_for) == (3.05, 163.05, 160.0)
+        assert (since_epoch(stalled), since_epoch(resumed), resumed.stalled_for) == (
+            3.05,
+            163.05,
+            160.0,
+        )
         assert stalled.subject == "default"
         assert stalled.source == "/custom/default"
-        assert [len({e.id for e in everything}), stalled.id == resumed.id] == [len(everything), False]
+        assert [len({e.id for e in everything}), stalled.id == resumed.id] == [
+            len(everything),
+            False,
+        ]
 
     run(main)
     assert provider.asked_at[:7] == [0.05, 3.05, 43.05, 83.05, 123.05, 163.05]
@@ -391,7 +404,11 @@ def test_a_second_refusal_is_told_again(run: Any) -> None:
             stream = poller.events()
             await poller.watch("a")
             told = await take(stream, 6)
-            assert kinds(told) == ["JobWatching", "JobChanged", *["PollerStalled", "PollerResumed"] * 2]
+            assert kinds(told) == [
+                "JobWatching",
+                "JobChanged",
+                *["PollerStalled", "PollerResumed"] * 2,
+            ]
             assert len({event.id for event in told}) == 6
 
     run(main)
@@ -425,7 +442,9 @@ def test_jobs_that_come_while_stalled_wait(run: Any) -> None:
     ],
     ids=["key", "disabled", "points"],
 )
-def test_a_mended_account_goes_on_by_itself_on_the_wire(break_it: Any, mend: Any, code: str) -> None:
+def test_a_mended_account_goes_on_by_itself_on_the_wire(
+    break_it: Any, mend: Any, code: str
+) -> None:
     """A refused key, a disabled account and exhausted points, seen through the emulator."""
 
     async def main() -> None:
@@ -491,7 +510,12 @@ def test_stop_ends_the_poller(run: Any, wrong: Any, kind: type[Exception]) -> No
                 tasks.start_soon(wait, handles[0].result())
                 tasks.start_soon(wait, handles[1].result())
                 tasks.start_soon(wait, take(poller.events(), 99))
-            for late in (handles[0].result(), poller.watch("c"), take(poller.events(), 1), handles[0].unwatch()):
+            for late in (
+                handles[0].result(),
+                poller.watch("c"),
+                take(poller.events(), 1),
+                handles[0].unwatch(),
+            ):
                 stops.append(await stop_of(late))
             assert poller.stopped is not None
         assert len(stops) == 7

@@ -390,6 +390,23 @@ def test_metadata_is_asked_where_that_takes_fewer_requests() -> None:
     run_virtual(main)
 
 
+def test_metadata_may_call_an_unknown_video_an_error() -> None:
+    """0001 "video not found" there is "not there yet" too; any other 0001 is raised."""
+
+    async def main() -> None:
+        async with world(ignore_video_nos=True, max_size=20) as here:
+            here.emulator.add_video("VI1")
+            await crowd(here, 50)
+            source = here.source()
+            here.emulator.fail("metadata", Fault(code="0001", msg="video not found"))
+            assert set(await look(source, "VI404", "VI1")) == {"VI1"}
+            here.emulator.fail("metadata", Fault(code="0001"))
+            with pytest.raises(FatalError):
+                await look(source, "VI1")
+
+    run_virtual(main)
+
+
 def test_paging_stops_when_all_are_found() -> None:
     """The newest are on the first page: no second one is asked for."""
 

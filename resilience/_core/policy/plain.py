@@ -78,6 +78,7 @@ def _dict_test(
     more = top[2:]
     first, *rest = beside or [key]
     other, *others_too = others or [_ABSENT]
+    intricate = bool(more or deep or rest or others_too)
 
     def of_dict(body: dict[str, Any]) -> bool:
         get = body.get
@@ -89,7 +90,7 @@ def _dict_test(
             return False
         if get(flag1) is bad1 or get(flag2) is bad2 or other in body:
             return False
-        return not (more or deep or rest or others_too) or closer(body)
+        return not intricate or closer(body)
 
     def closer(body: dict[str, Any]) -> bool:
         for outer, token, bad in deep:
