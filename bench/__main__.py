@@ -33,7 +33,7 @@ FATAL = frozenset({"0003", "0401", "0402", "0403", "0409", "9009"})
 Timed = Callable[[], Awaitable[Any]]
 
 
-async def provider(page: int) -> dict[str, Any]:
+async def provider(page: int) -> dict[str, Any]:  # noqa: ARG001  # as a client would have
     """A call that succeeds at once."""
     return BODY
 

@@ -8,6 +8,7 @@ from resilience._core.policy.model import (
     Rule,
     Verdict,
 )
+from resilience._report import Report, raise_for_code, report
 from resilience.errors import (
     AlreadyDone,
     CircuitOpen,
@@ -18,7 +19,7 @@ from resilience.errors import (
     ResilienceError,
     RetriesExhausted,
 )
-from resilience.guard import Guard, Report, raise_for_code, report
+from resilience.guard import Guard
 from resilience.observe import to_structlog
 from resilience.policies import Policy, catalogs, fatal, quota, retryable, success
 from resilience.records import AttemptRecord, CallRecord

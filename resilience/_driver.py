@@ -1,347 +1,40 @@
-"""The only loop that waits.  It asks the machine, obeys, and owns cancellation and time-outs.
+"""The only loop that attempts and waits.  It asks the machine, obeys, and owns cancellation.
 
     enter -> attempt -> judge -> answer --Return/Raise--> out
       ^                            |
       +---- discard, sleep <-- Again
 
-The guard owns no task.  While calls are parked, one of them (the leader) sleeps until the machine's
-next wake and pumps; when it leaves, the lead passes on at once.  Cancellation passes through every
-await untouched, and what the call held goes back to the machine.
+Cancellation passes through every await untouched, and what the call held goes back to the machine.
+(Waiting in the queue is in ``_shared``, because those who wait have it in common.)
 """
 
-import asyncio
-import logging
-import random
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from itertools import count
-from typing import Any, Literal, TypedDict
+from dataclasses import replace
 
 import anyio
-from anyio.lowlevel import RunVar
 
 from resilience import observe
-from resilience._core.admission.machine import Machine
+from resilience._attempt import Attempted, Finished, release_response
 from resilience._core.admission.model import (
     Again,
     Answer,
-    Go,
     Judgement,
-    Keys,
-    Park,
     Permit,
-    Place,
     Raise,
     Reason,
     Refuse,
     Return,
-    ScopeKey,
-    Ticket,
 )
-from resilience._core.instants import CALENDAR_NAP, Instant, Now
+from resilience._core.instants import Instant, Now
 from resilience._core.policy.calendar import next_reset
 from resilience._core.policy.classify import ATTEMPT_TIMEOUT_RULE
-from resilience._core.policy.model import (
-    ACCOUNT,
-    ENDPOINT,
-    REQUEST,
-    Certainty,
-    Classification,
-    Verdict,
-)
+from resilience._core.policy.model import Certainty, Classification, Verdict
 from resilience._core.policy.repeat import is_our_duplicate, may_repeat
 from resilience._core.policy.table import OTHER
+from resilience._options import INFINITE, Options, seconds
+from resilience._shared import Shared
 from resilience.policies import Policy
-from resilience.records import AttemptRecord, CallRecord, Record
-
-INFINITE = float("inf")
-
-
-class CallSettings(TypedDict, total=False):
-    """What ``Guard.options`` and ``Guard.using`` take.  Times are seconds or timedelta."""
-
-    max_attempts: int
-    """Attempts in all, the first included (4)."""
-    attempt_timeout: float | timedelta | None
-    """For one attempt (None: no limit)."""
-    deadline: float | timedelta | None
-    """For the call, waits included (None)."""
-    max_wait: float | timedelta | None
-    """What the call may spend waiting for quotas and doors (60); None is for ever."""
-    idempotent: bool | None
-    """May it be repeated after it may have been done?  None asks the endpoint, then the method."""
-    endpoint: str | None
-    """The endpoint's name, instead of finding it by path or function name."""
-    on_failure: Literal["raise", "return"]
-    """``return`` gives the last result even if it failed."""
-    cost: float
-    """Units that the call takes of a quota (1).  Kept for pacing; it has no effect yet."""
-    stream: bool
-    """The result is a stream.  Kept for streaming calls; it has no effect yet."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """``CallSettings`` with their defaults, checked."""
-
-    max_attempts: int = 4
-    attempt_timeout: float | timedelta | None = None
-    deadline: float | timedelta | None = None
-    max_wait: float | timedelta | None = 60.0
-    idempotent: bool | None = None
-    endpoint: str | None = None
-    cost: float = 1.0
-    on_failure: str = "raise"
-    stream: bool = False
-
-    def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            msg = f"max_attempts={self.max_attempts!r}: at least 1, the first attempt included"
-            raise ValueError(msg)
-        if self.on_failure not in ("raise", "return"):
-            msg = f"on_failure={self.on_failure!r}: 'raise' or 'return'"
-            raise ValueError(msg)
-        for name in ("attempt_timeout", "deadline", "max_wait"):
-            value = getattr(self, name)
-            if value is not None and not seconds(value) >= 0:
-                msg = f"{name}={value!r}: seconds (or a timedelta) of at least 0, or None"
-                raise ValueError(msg)
-
-    def changed(self, changes: dict[str, Any]) -> "Options":
-        """A copy with some settings replaced."""
-        return replace(self, **changes) if changes else self
-
-
-def seconds(value: float | timedelta | None) -> float:
-    """Seconds of a time setting; None is for ever."""
-    if value is None:
-        return INFINITE
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
-
-
-@dataclass(slots=True)
-class Attempted:
-    """What one attempt brought.  ``found`` is None for a success that needed no closer look."""
-
-    value: Any = None
-    exception: Exception | None = None
-    found: Classification | None = None
-    body: Any = None
-    request: tuple[str, str] | None = None
-    """Endpoint and method, as an adapter below a call saw them; the call itself can't know."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """How a call ended.  ``reason`` is None for success."""
-
-    last: Attempted | None
-    reason: Reason | None
-    resume_at: Instant | None
-    because: Classification | None
-    attempts: int
-    waited: float
-    started: float
-    ended: Now
-    endpoint: str
-
-
-_RUN: RunVar[object] = RunVar("resilience.run")
-
-
-class Shared:
-    """The live state of one account: what every view and adapter of a guard has in common."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        account: str,
-        *,
-        wall: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
-        observer: observe.Observer = observe.default,
-    ) -> None:
-        self.policy = policy
-        self.account = account
-        self.machine = Machine()
-        self.wall = wall
-        self.chance = chance
-        self.observer = observer
-        self.active = 0
-        self._orders = count()
-        self._keys: dict[str, Keys] = {}
-        self._events: dict[Ticket, anyio.Event] = {}
-        self._leader: Ticket | None = None
-        self._planned = INFINITE
-        self._run: object | None = None
-        self.clock: Callable[[], float] = self._first_reading
-        self._last = Now(0.0, 0.0)
-        self._told: set[str] = set()
-
-    # -- clocks and keys ----------------------------------------------------------------------
-
-    def began(self, reading: float) -> float | None:
-        """What ``clock`` read a moment ago; None if that was the clock of an earlier event loop."""
-        before = self.clock
-        return reading if self._find_clock() == before else None
-
-    def _first_reading(self) -> float:
-        return self._find_clock()()
-
-    def _find_clock(self) -> Callable[[], float]:
-        """The running loop's clock in its cheapest form, kept for the fast lane."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            found: Callable[[], float] = anyio.current_time
-        else:
-            plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
-            found = time.monotonic if plain else loop.time
-        if found != self.clock:
-            self.clock = found
-        return found
-
-    def now(self) -> Now:
-        """Both clocks; notices when the event loop is another one than before."""
-        now = Now(anyio.current_time(), self.wall())
-        run = _RUN.get(None)
-        if run is None:
-            run = object()
-            _RUN.set(run)
-        if run is not self._run:
-            self._move(run, now)
-        self._last = now
-        return now
-
-    def _move(self, run: object, now: Now) -> None:
-        if self._run is not None:
-            if self.active:
-                msg = (
-                    "this guard is at work in another event loop: make one per loop "
-                    f"(account {self.account!r}, {self.active} calls under way)"
-                )
-                raise RuntimeError(msg)
-            self.machine.carry(self._last, now)
-        self._run = run
-
-    def keys(self, endpoint: str) -> Keys:
-        """The doors that a call of this endpoint must pass."""
-        keys = self._keys.get(endpoint)
-        if keys is None:
-            groups = [g for g, members in self.policy.table.groups.items() if endpoint in members]
-            names = [ACCOUNT, *(f"group:{g}" for g in sorted(groups)), f"{ENDPOINT}:{endpoint}"]
-            keys = self._keys[endpoint] = Keys(endpoint, tuple(map(ScopeKey, names)))
-        return keys
-
-    def scope(self, found: Classification, endpoint: str) -> ScopeKey | None:
-        """The door that a rejection speaks about; None for this request alone."""
-        if found.verdict not in (Verdict.QUOTA, Verdict.FATAL) or found.scope == REQUEST:
-            return None
-        if found.scope == ACCOUNT:
-            return ScopeKey(ACCOUNT)
-        group = ScopeKey(f"group:{found.scope}")
-        # a group that the endpoint isn't in would close a door that its calls never pass
-        return group if group in self.keys(endpoint).scopes else ScopeKey(f"{ENDPOINT}:{endpoint}")
-
-    def ticket(self, options: Options, endpoint: str, deadline: float) -> Ticket:
-        """A new call's claim."""
-        return Ticket(
-            next(self._orders),
-            self.keys(endpoint),
-            deadline=deadline,
-            max_wait=seconds(options.max_wait),
-            max_attempts=options.max_attempts,
-        )
-
-    def tells(self, failed: bool) -> bool:
-        """Whether anybody listens: a record that nobody reads is not built."""
-        if self.observer is not observe.default:
-            return True
-        return observe.LOG.isEnabledFor(logging.INFO if failed else logging.DEBUG)
-
-    def tell(self, record: Record) -> None:
-        """Give a record to the observer; one that fails harms no call."""
-        try:
-            self.observer(record)
-        except Exception:  # noqa: BLE001  # the edge to a user's code
-            observe.LOG.exception("the observer %r failed on %s", self.observer, record.name)
-
-    def once(self, topic: str) -> bool:
-        """True the first time that this topic comes up."""
-        fresh = topic not in self._told
-        self._told.add(topic)
-        return fresh
-
-    # -- waiting ------------------------------------------------------------------------------
-
-    async def enter(self, ticket: Ticket, last: "Attempted | None" = None) -> Permit | Refuse:
-        """Wait until the machine lets this call send an attempt, or refuses it.
-
-        What the ``last`` attempt brought is discarded before any wait; a refusal on the spot leaves
-        it intact for the caller.
-        """
-        match self.machine.ask(ticket, ticket.keys, self.now()):
-            case Go(permit):
-                return permit
-            case Refuse() as refusal:
-                return refusal
-            case Park():
-                if last is not None:
-                    release_response(last)
-                await self._wait(ticket)
-        if ticket.place is Place.REFUSED and ticket.refusal is not None:
-            return ticket.refusal
-        assert ticket.permit is not None  # noqa: S101  # a ticket leaves the queue in two ways
-        return ticket.permit
-
-    async def _wait(self, ticket: Ticket) -> None:
-        try:
-            self._events[ticket] = anyio.Event()
-            self.pump()
-            while ticket.place is Place.PARKED:
-                event = self._events[ticket] = anyio.Event()
-                if self._leader is None or self._leader is ticket:
-                    self._leader = ticket
-                    self._planned = self._pump()
-                    if ticket.place is Place.PARKED:
-                        await self._sleep(event)
-                else:
-                    await event.wait()
-        except BaseException:
-            self.machine.leave(ticket, self.now())  # also gives back a grant that came too late
-            raise
-        finally:
-            del self._events[ticket]
-            if self._leader is ticket:
-                self._leader = None
-                self._planned = INFINITE
-            self.pump()
-
-    async def _sleep(self, event: anyio.Event) -> None:
-        left = self._planned - anyio.current_time()
-        with anyio.move_on_after(max(left, 0.0) if left < INFINITE else CALENDAR_NAP):
-            await event.wait()
-
-    def pump(self) -> None:
-        """Let the machine decide, wake who is concerned, and see that somebody is watching."""
-        if not self.machine.parked and not self._events:
-            return
-        wake = self._pump()
-        leader = self._leader
-        if leader is None:
-            leader = next((t for t in self._events if t.place is Place.PARKED), None)
-        elif wake >= self._planned:
-            return
-        if leader is not None:
-            self._events[leader].set()
-
-    def _pump(self) -> float:
-        grants, refusals, wake = self.machine.pump(self.now())
-        for ticket in (*grants, *refusals):
-            self._events[ticket].set()
-        return INFINITE if wake is None else wake
+from resilience.records import AttemptRecord, CallRecord
 
 
 class Call:
@@ -585,13 +278,6 @@ class Call:
                 reason=finished.reason.value if finished.reason else None,
             )
         )
-
-
-def release_response(tried: Attempted) -> None:
-    """A failed result that is a response may hold a connection until it is released."""
-    if getattr(tried.value, "connection", None) is not None and hasattr(tried.value, "release"):
-        tried.value.release()
-        tried.value = None
 
 
 def _timed_out() -> Classification:

@@ -10,36 +10,23 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
 from resilience import observe
+from resilience._attempt import Attempted, Finished, First, release_response
 from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
 from resilience._core.admission.model import Reason
 from resilience._core.policy.classify import classify
 from resilience._core.policy.model import Classification, Outcome, Rule, Verdict
-from resilience._driver import (
-    INFINITE,
-    Attempted,
-    Call,
-    CallSettings,
-    Finished,
-    Options,
-    Shared,
-    release_response,
-    seconds,
-)
+from resilience._driver import Call
+from resilience._options import INFINITE, CallSettings, Options, seconds
+from resilience._report import attach, error_of
+from resilience._shared import Shared
 from resilience.adapters.results import outcome_of_exception, outcome_of_result
 from resilience.errors import (
-    AlreadyDone,
-    DeadlineExceeded,
-    FatalError,
-    QuotaError,
     ResilienceError,
-    RetriesExhausted,
-    at,
 )
 from resilience.policies import Policy
 
@@ -48,24 +35,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_REPORT = "_resilience_report"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What happened to a call, for those who only see its last response or exception.
-
-    Times are seconds; ``resume_at`` is aware UTC or None.
-    """
-
-    classification: Classification | None
-    attempts: int
-    elapsed: float
-    resume_at: datetime | None
-    endpoint: str
-    error: ResilienceError | None
-    """What ``raise_for_code`` raises; None for success."""
 
 
 class Guard:
@@ -253,7 +222,7 @@ class Guard:
         path: str,
         deadline: float | None,
         replayable: Callable[[Attempted], bool],
-        first: "First | None" = None,
+        first: First | None = None,
     ) -> Any:
         """For adapters: run one request of a client, and hand back the last response.
 
@@ -361,8 +330,8 @@ class Guard:
     def _hand_out(self, finished: Finished, options: Options) -> Any:
         """What ``call`` gives to its caller."""
         last = finished.last
-        error = self._error(finished)
-        self._attach(finished, error)
+        error = error_of(finished, self.policy)
+        attach(finished, error)
         if error is None:
             return last.value if last else None
         if options.on_failure == "return" and last is not None and last.value is not None:
@@ -374,8 +343,8 @@ class Guard:
     def _hand_back(self, finished: Finished) -> Any:
         """What an adapter gives to its client."""
         last = finished.last
-        error = self._error(finished)
-        self._attach(finished, error)
+        error = error_of(finished, self.policy)
+        attach(finished, error)
         if last is not None and last.value is not None:
             return last.value
         if last is not None and last.exception is not None and finished.reason != Reason.DEADLINE:
@@ -384,101 +353,6 @@ class Guard:
             msg = "a transport brought neither a response nor an exception"
             raise RuntimeError(msg)
         raise error from (last.exception if last else None)
-
-    def _error(self, finished: Finished) -> ResilienceError | None:
-        if finished.reason is None:
-            return None
-        now = finished.ended
-        because = finished.because
-        last = finished.last
-        resume = finished.resume_at
-        kind = _error_class(finished.reason, because)
-        return kind(
-            because.message if because else "",
-            code=because.code if because else None,
-            rule=because.rule if because else None,
-            reason=finished.reason.value,
-            attempts=finished.attempts,
-            elapsed=now.loop - finished.started,
-            outcome=last.body if last and isinstance(last.body, Outcome) else None,
-            resume_at=at(resume.wall_time(now)) if resume else None,
-            retry_after=max(0.0, resume.left(now)) if resume else None,
-            endpoint=finished.endpoint,
-            policy=self.policy.version,
-        )
-
-    def _attach(self, finished: Finished, error: ResilienceError | None) -> None:
-        found = finished.because or (finished.last.found if finished.last else None)
-        told = Report(
-            classification=found,
-            attempts=finished.attempts,
-            elapsed=finished.ended.loop - finished.started,
-            resume_at=error.resume_at if error else None,
-            endpoint=finished.endpoint,
-            error=error,
-        )
-        last = finished.last
-        for holder in (last.value if last else None, last.exception if last else None, error):
-            if holder is not None and hasattr(holder, "__dict__"):
-                setattr(holder, _REPORT, told)
-
-
-@dataclass(frozen=True, slots=True)
-class First:
-    """An attempt that an adapter made on the fast lane, before it knew that it would need more."""
-
-    tried: Attempted
-    epoch: int
-    started: float
-
-
-def remember_success(response: Any, guard: Guard, request: Any, elapsed: float) -> None:
-    """For adapters: note a plain success so that ``report`` can tell of it if somebody asks.
-
-    ``request`` has ``method`` and ``url`` (with ``path``).
-    """
-    setattr(response, _REPORT, (guard, request.method, request.url, elapsed))
-
-
-def report(response_or_exception: object) -> Report | None:
-    """What happened to the call that ended in this response or exception; None if no guard saw it."""
-    told = getattr(response_or_exception, _REPORT, None)
-    if not isinstance(told, tuple):
-        return cast("Report | None", told)  # only we write there
-    guard, method, url, elapsed = told
-    return Report(
-        classification=guard.policy.classify(status=200),
-        attempts=1,
-        elapsed=elapsed,
-        resume_at=None,
-        endpoint=guard.policy.table.endpoint_of_request(method, url.path),
-        error=None,
-    )
-
-
-def raise_for_code(response: object) -> None:
-    """Raise what the guard knows about this response; nothing for a success.
-
-    Raises:
-        ResilienceError: the call failed; the same error that ``guard.call`` would have raised.
-        LookupError: no guard saw this response, so there is nothing to know.
-    """
-    told = report(response)
-    if told is None:
-        msg = f"no guard saw this {type(response).__name__}: is its host in the policy's hosts?"
-        raise LookupError(msg)
-    if told.error is not None:
-        raise told.error
-
-
-def _error_class(reason: Reason, because: Classification | None) -> type[ResilienceError]:
-    if because is None:
-        return DeadlineExceeded if reason is Reason.DEADLINE else QuotaError
-    if because.verdict is Verdict.FATAL:
-        return AlreadyDone if because.rule.duplicate else FatalError
-    if because.verdict is Verdict.QUOTA:
-        return QuotaError
-    return DeadlineExceeded if reason is Reason.DEADLINE else RetriesExhausted
 
 
 def _is_spent_by_use(argument: object) -> bool:

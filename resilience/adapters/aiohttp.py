@@ -17,10 +17,11 @@ from collections.abc import Collection
 from aiohttp import ClientConnectorError, ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.payload import AsyncIterablePayload
 
+from resilience._attempt import Attempted, First
 from resilience._core.policy.model import Outcome
-from resilience._driver import Attempted
+from resilience._report import remember_success
 from resilience.adapters.results import JSON_LIMIT, is_json_type, outcome_of_exception
-from resilience.guard import First, Guard, remember_success
+from resilience.guard import Guard
 
 _CHUNK = 64 * 1024
 _ERROR = 400

@@ -1,0 +1,227 @@
+"""The loop of one source: look -> step -> save -> deliver -> sleep.
+
+It decides nothing by itself: what is due and what a look means is ``_watch`` and ``_core``; whether a
+request may go is the guard's.  What it adds is the order of things, and what happens when a look
+fails.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+
+from pollers._core import schedule
+from pollers._core.events import event_of
+from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
+from pollers._core.step import cancel
+from pollers._log import log
+from pollers._watch import INFINITE, Watch
+from pollers.sources.base import Source
+from resilience import FatalError, QuotaError, ResilienceError
+
+if TYPE_CHECKING:
+    from pollers.poller import Poller
+
+SLACK = 0.05
+"""Seconds: jobs that are registered together share their first look."""
+
+LOOK_TIMEOUT = 30.0
+LOOK_MAX_WAIT = 5.0
+"""Seconds a look waits for a quota before the loop takes over again: deadlines must be watched."""
+
+
+class Loop:
+    """The loop of one source."""
+
+    def __init__(self, poller: "Poller", source: Source) -> None:
+        self.poller = poller
+        self.source = source
+        self.shard = Shard(source.provider, source.deployment, source.guard.account)
+        self.watch = Watch(poller.pace, source.batch, poller.chance)
+        self._looks = source.guard.options(
+            max_attempts=1, max_wait=LOOK_MAX_WAIT, attempt_timeout=LOOK_TIMEOUT, idempotent=True
+        )
+        self._epoch = 0
+        self._committing = anyio.Lock()
+        self._nudge = anyio.Event()
+        self._asked_at = 0.0
+        self._hold_until = 0.0
+        self._failures = 0
+        self._stalled_at: float | None = None
+        self._told: set[str] = set()
+
+    def key(self, job_id: str) -> JobKey:
+        """The key of a job of this source."""
+        return JobKey(
+            self.shard.provider, self.shard.deployment, self.shard.account, self.source.kind, job_id
+        )
+
+    async def open(self, epoch: int) -> None:
+        """As the owner of the shard, take up what an earlier run left."""
+        self._epoch = epoch
+        active = [
+            job
+            for job in await self.poller.store.load_active(self.shard)
+            if job.key.kind == self.source.kind
+        ]
+        self._add(active)
+
+    async def register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
+        """Store jobs and begin to watch those that have not ended."""
+        # what is stored must also be watched; and a row that ends meanwhile must not come back
+        async with self._committing:
+            with anyio.CancelScope(shield=True):
+                jobs = await self._register(new, again=again)
+        return jobs
+
+    async def _register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
+        jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
+        self._add([job for job in jobs if not job.state.ended])
+        self.poller.registered(await self.poller.store.head())
+        return jobs
+
+    def _add(self, jobs: Iterable[Job]) -> None:
+        now, wall = anyio.current_time(), self.poller.wall()
+        for job in jobs:
+            self.watch.add(job, now=now, wall=wall, first_look=now + SLACK)
+        self._nudge.set()
+
+    async def cancel(self, rid: int) -> None:
+        """Stop watching one job."""
+        async with self._committing:
+            one = self.watch.jobs.get(rid)
+            if one is not None:
+                await self._save([cancel(one.job, at=self.poller.wall(), looks=one.looks)])
+
+    async def run(self) -> None:
+        """Look -> step -> save -> deliver -> sleep."""
+        while True:
+            await self._sleep()
+            now = anyio.current_time()
+            if self.watch.next_look() <= now and self._hold_until <= now:
+                await self._look()
+            now, wall = anyio.current_time(), self.poller.wall()
+            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._failures > 0))
+
+    async def _sleep(self) -> None:
+        while True:
+            self._nudge = anyio.Event()
+            wake = min(max(self.watch.next_look(), self._hold_until), self.watch.next_overdue())
+            left = wake - anyio.current_time()
+            if left <= 0:
+                return
+            with anyio.move_on_after(left if left < INFINITE else None):
+                await self._nudge.wait()
+
+    def _pick(self, count: int) -> list[str]:
+        self._asked_at = anyio.current_time()
+        return self.watch.pick(count)
+
+    async def _look(self) -> None:
+        try:
+            sightings = await self.source.look(self._looks, self._pick)
+        except ResilienceError as error:
+            await self._look_failed(error)
+            return
+        now = anyio.current_time()
+        self._hold_until = max(self._asked_at + self.source.spacing, now)
+        self._failures = 0
+        for word in self.watch.unknown_words(sightings.values()):
+            self._tell_once(word)
+        transitions = self.watch.saw(
+            sightings, asked=self._asked_at, now=now, wall=self.poller.wall()
+        )
+        await self._commit(transitions, self._resumed())
+
+    async def _look_failed(self, error: ResilienceError) -> None:
+        now = anyio.current_time()
+        refused = _is_refusal(error)
+        if isinstance(error, FatalError) and not refused and self.watch.split():
+            self._hold_until = now + self.source.spacing
+            return  # something in the batch is wrong: find out what, it must not hold up the rest
+        self._failures += 1
+        pause = schedule.after_failure(
+            self._failures, hint=error.retry_after, longest=self.poller.pace.max_interval,
+            draw=self.poller.chance(),
+        )  # fmt: skip
+        if isinstance(error, FatalError) and not refused:
+            self.watch.failed(now=now, retry_at=now + self.poller.pace.max_interval, odd=True)
+            self._hold_until = now + self.source.spacing  # one odd job must not hold up the others
+        else:
+            self.watch.failed(now=now, retry_at=now)
+            self._hold_until = now + max(pause, self.source.spacing)
+        log.warning(
+            "pollers.look_failed", kind=self.source.kind, account=self.shard.account,
+            code=error.code, reason=error.reason, retry_in=round(self._hold_until - now, 3),
+        )  # fmt: skip
+        if refused:
+            await self._refused(error, now)
+
+    async def _refused(self, error: ResilienceError, now: float) -> None:
+        if self.poller.stops_when_refused:
+            raise error
+        self._hold_until = now + (error.retry_after or self.poller.probe_every)
+        if self._stalled_at is None:
+            self._stalled_at = now
+            resume = error.resume_at.isoformat() if error.resume_at else None
+            told = {
+                "code": error.code, "message": error.message, "title": error.title,
+                "remedy": error.remedy, "resume_at": resume,
+            }  # fmt: skip
+            await self._commit([], [Notice(type="stalled", at=self.poller.wall(), data=told)])
+
+    def _resumed(self) -> list[Notice]:
+        if self._stalled_at is None:
+            return []
+        stalled_for = round(anyio.current_time() - self._stalled_at, 6)
+        self._stalled_at = None
+        data = {"stalled_for": stalled_for}
+        return [Notice(type="resumed", at=self.poller.wall(), data=data)]
+
+    async def _commit(
+        self, transitions: Sequence[Transition], notices: Sequence[Notice] = ()
+    ) -> None:
+        """Save what is still true of it; one commit at a time, or two would race for a version."""
+        if not transitions and not notices:
+            return
+        async with self._committing:
+            current = [one for one in transitions if self._is_current(one)]
+            if current or notices:
+                await self._save(current, notices)
+
+    async def _save(
+        self, transitions: Sequence[Transition], notices: Sequence[Notice] = ()
+    ) -> None:
+        """Save, then change what we hold, then tell: in this order, or a crash could lose it."""
+        store = self.poller.store
+        with anyio.CancelScope(shield=True):  # what is stored must be what we hold
+            rows = await store.commit(self.shard, self._epoch, transitions, notices)
+            for one in transitions:
+                self._apply(one.after)
+            self.poller.committed(event_of(row, store.uuid) for row in rows)
+
+    def _is_current(self, one: Transition) -> bool:
+        """A job may have been unwatched while the look at it was under way."""
+        watched = self.watch.jobs.get(one.after.rid)
+        return watched is not None and watched.job.version == one.after.version - 1
+
+    def _apply(self, job: Job) -> None:
+        if job.state.ended:
+            self.watch.remove(job.rid)
+            self.poller.ended(job.rid)
+        else:
+            self.watch.jobs[job.rid].job = job
+
+    def _tell_once(self, word: str) -> None:
+        if word not in self._told:
+            self._told.add(word)
+            log.warning("pollers.unknown_status", kind=self.source.kind, status=word)
+
+
+def _is_refusal(error: ResilienceError) -> bool:
+    """The API refuses *us*: the key, the account or its balance, not this one request."""
+    if isinstance(error, QuotaError):
+        return error.reason == "exhausted"
+    return (
+        isinstance(error, FatalError) and error.rule is not None and error.rule.scope != "request"
+    )

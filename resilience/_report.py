@@ -1,0 +1,128 @@
+"""How a call ended, for its caller: the error that fits, and a report on what it got."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from resilience._attempt import Finished
+from resilience._core.admission.model import Reason
+from resilience._core.policy.model import Classification, Outcome, Verdict
+from resilience.errors import (
+    AlreadyDone,
+    DeadlineExceeded,
+    FatalError,
+    QuotaError,
+    ResilienceError,
+    RetriesExhausted,
+    at,
+)
+from resilience.policies import Policy
+
+if TYPE_CHECKING:
+    from resilience.guard import Guard
+
+_REPORT = "_resilience_report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What happened to a call, for those who only see its last response or exception.
+
+    Times are seconds; ``resume_at`` is aware UTC or None.
+    """
+
+    classification: Classification | None
+    attempts: int
+    elapsed: float
+    resume_at: datetime | None
+    endpoint: str
+    error: ResilienceError | None
+    """What ``raise_for_code`` raises; None for success."""
+
+
+def error_of(finished: Finished, policy: Policy) -> ResilienceError | None:
+    if finished.reason is None:
+        return None
+    now = finished.ended
+    because = finished.because
+    last = finished.last
+    resume = finished.resume_at
+    kind = _error_class(finished.reason, because)
+    return kind(
+        because.message if because else "",
+        code=because.code if because else None,
+        rule=because.rule if because else None,
+        reason=finished.reason.value,
+        attempts=finished.attempts,
+        elapsed=now.loop - finished.started,
+        outcome=last.body if last and isinstance(last.body, Outcome) else None,
+        resume_at=at(resume.wall_time(now)) if resume else None,
+        retry_after=max(0.0, resume.left(now)) if resume else None,
+        endpoint=finished.endpoint,
+        policy=policy.version,
+    )
+
+
+def attach(finished: Finished, error: ResilienceError | None) -> None:
+    found = finished.because or (finished.last.found if finished.last else None)
+    told = Report(
+        classification=found,
+        attempts=finished.attempts,
+        elapsed=finished.ended.loop - finished.started,
+        resume_at=error.resume_at if error else None,
+        endpoint=finished.endpoint,
+        error=error,
+    )
+    last = finished.last
+    for holder in (last.value if last else None, last.exception if last else None, error):
+        if holder is not None and hasattr(holder, "__dict__"):
+            setattr(holder, _REPORT, told)
+
+
+def remember_success(response: Any, guard: "Guard", request: Any, elapsed: float) -> None:
+    """For adapters: note a plain success so that ``report`` can tell of it if somebody asks.
+
+    ``request`` has ``method`` and ``url`` (with ``path``).
+    """
+    setattr(response, _REPORT, (guard, request.method, request.url, elapsed))
+
+
+def report(response_or_exception: object) -> Report | None:
+    """What happened to the call that ended in this response or exception; None if no guard saw it."""
+    told = getattr(response_or_exception, _REPORT, None)
+    if not isinstance(told, tuple):
+        return cast("Report | None", told)  # only we write there
+    guard, method, url, elapsed = told
+    return Report(
+        classification=guard.policy.classify(status=200),
+        attempts=1,
+        elapsed=elapsed,
+        resume_at=None,
+        endpoint=guard.policy.table.endpoint_of_request(method, url.path),
+        error=None,
+    )
+
+
+def raise_for_code(response: object) -> None:
+    """Raise what the guard knows about this response; nothing for a success.
+
+    Raises:
+        ResilienceError: the call failed; the same error that ``guard.call`` would have raised.
+        LookupError: no guard saw this response, so there is nothing to know.
+    """
+    told = report(response)
+    if told is None:
+        msg = f"no guard saw this {type(response).__name__}: is its host in the policy's hosts?"
+        raise LookupError(msg)
+    if told.error is not None:
+        raise told.error
+
+
+def _error_class(reason: Reason, because: Classification | None) -> type[ResilienceError]:
+    if because is None:
+        return DeadlineExceeded if reason is Reason.DEADLINE else QuotaError
+    if because.verdict is Verdict.FATAL:
+        return AlreadyDone if because.rule.duplicate else FatalError
+    if because.verdict is Verdict.QUOTA:
+        return QuotaError
+    return DeadlineExceeded if reason is Reason.DEADLINE else RetriesExhausted

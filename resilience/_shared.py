@@ -1,0 +1,229 @@
+"""The live state of one account: clocks, doors, and the queue of those who wait before them.
+
+The guard owns no task.  While calls are parked, one of them (the leader) sleeps until the machine's
+next wake and pumps; when it leaves, the lead passes on at once.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from itertools import count
+
+import anyio
+from anyio.lowlevel import RunVar
+
+from resilience import observe
+from resilience._attempt import Attempted, release_response
+from resilience._core.admission.machine import Machine
+from resilience._core.admission.model import (
+    Go,
+    Keys,
+    Park,
+    Permit,
+    Place,
+    Refuse,
+    ScopeKey,
+    Ticket,
+)
+from resilience._core.instants import CALENDAR_NAP, Now
+from resilience._core.policy.model import ACCOUNT, ENDPOINT, REQUEST, Classification, Verdict
+from resilience._options import INFINITE, Options, seconds
+from resilience.policies import Policy
+from resilience.records import Record
+
+_RUN: RunVar[object] = RunVar("resilience.run")
+
+
+class Shared:
+    """The live state of one account: what every view and adapter of a guard has in common."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        account: str,
+        *,
+        wall: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+        observer: observe.Observer = observe.default,
+    ) -> None:
+        self.policy = policy
+        self.account = account
+        self.machine = Machine()
+        self.wall = wall
+        self.chance = chance
+        self.observer = observer
+        self.active = 0
+        self._orders = count()
+        self._keys: dict[str, Keys] = {}
+        self._events: dict[Ticket, anyio.Event] = {}
+        self._leader: Ticket | None = None
+        self._planned = INFINITE
+        self._run: object | None = None
+        self.clock: Callable[[], float] = self._first_reading
+        self._last = Now(0.0, 0.0)
+        self._told: set[str] = set()
+
+    # -- clocks and keys ----------------------------------------------------------------------
+
+    def began(self, reading: float) -> float | None:
+        """What ``clock`` read a moment ago; None if that was the clock of an earlier event loop."""
+        before = self.clock
+        return reading if self._find_clock() == before else None
+
+    def _first_reading(self) -> float:
+        return self._find_clock()()
+
+    def _find_clock(self) -> Callable[[], float]:
+        """The running loop's clock in its cheapest form, kept for the fast lane."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            found: Callable[[], float] = anyio.current_time
+        else:
+            plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+            found = time.monotonic if plain else loop.time
+        if found != self.clock:
+            self.clock = found
+        return found
+
+    def now(self) -> Now:
+        """Both clocks; notices when the event loop is another one than before."""
+        now = Now(anyio.current_time(), self.wall())
+        run = _RUN.get(None)
+        if run is None:
+            run = object()
+            _RUN.set(run)
+        if run is not self._run:
+            self._move(run, now)
+        self._last = now
+        return now
+
+    def _move(self, run: object, now: Now) -> None:
+        if self._run is not None:
+            if self.active:
+                msg = (
+                    "this guard is at work in another event loop: make one per loop "
+                    f"(account {self.account!r}, {self.active} calls under way)"
+                )
+                raise RuntimeError(msg)
+            self.machine.carry(self._last, now)
+        self._run = run
+
+    def keys(self, endpoint: str) -> Keys:
+        """The doors that a call of this endpoint must pass."""
+        keys = self._keys.get(endpoint)
+        if keys is None:
+            groups = [g for g, members in self.policy.table.groups.items() if endpoint in members]
+            names = [ACCOUNT, *(f"group:{g}" for g in sorted(groups)), f"{ENDPOINT}:{endpoint}"]
+            keys = self._keys[endpoint] = Keys(endpoint, tuple(map(ScopeKey, names)))
+        return keys
+
+    def scope(self, found: Classification, endpoint: str) -> ScopeKey | None:
+        """The door that a rejection speaks about; None for this request alone."""
+        if found.verdict not in (Verdict.QUOTA, Verdict.FATAL) or found.scope == REQUEST:
+            return None
+        if found.scope == ACCOUNT:
+            return ScopeKey(ACCOUNT)
+        group = ScopeKey(f"group:{found.scope}")
+        # a group that the endpoint isn't in would close a door that its calls never pass
+        return group if group in self.keys(endpoint).scopes else ScopeKey(f"{ENDPOINT}:{endpoint}")
+
+    def ticket(self, options: Options, endpoint: str, deadline: float) -> Ticket:
+        """A new call's claim."""
+        return Ticket(
+            next(self._orders),
+            self.keys(endpoint),
+            deadline=deadline,
+            max_wait=seconds(options.max_wait),
+            max_attempts=options.max_attempts,
+        )
+
+    def tells(self, failed: bool) -> bool:
+        """Whether anybody listens: a record that nobody reads is not built."""
+        if self.observer is not observe.default:
+            return True
+        return observe.LOG.isEnabledFor(logging.INFO if failed else logging.DEBUG)
+
+    def tell(self, record: Record) -> None:
+        """Give a record to the observer; one that fails harms no call."""
+        try:
+            self.observer(record)
+        except Exception:  # noqa: BLE001  # the edge to a user's code
+            observe.LOG.exception("the observer %r failed on %s", self.observer, record.name)
+
+    def once(self, topic: str) -> bool:
+        """True the first time that this topic comes up."""
+        fresh = topic not in self._told
+        self._told.add(topic)
+        return fresh
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    async def enter(self, ticket: Ticket, last: "Attempted | None" = None) -> Permit | Refuse:
+        """Wait until the machine lets this call send an attempt, or refuses it.
+
+        What the ``last`` attempt brought is discarded before any wait; a refusal on the spot leaves
+        it intact for the caller.
+        """
+        match self.machine.ask(ticket, ticket.keys, self.now()):
+            case Go(permit):
+                return permit
+            case Refuse() as refusal:
+                return refusal
+            case Park():
+                if last is not None:
+                    release_response(last)
+                await self._wait(ticket)
+        if ticket.place is Place.REFUSED and ticket.refusal is not None:
+            return ticket.refusal
+        assert ticket.permit is not None  # noqa: S101  # a ticket leaves the queue in two ways
+        return ticket.permit
+
+    async def _wait(self, ticket: Ticket) -> None:
+        try:
+            self._events[ticket] = anyio.Event()
+            self.pump()
+            while ticket.place is Place.PARKED:
+                event = self._events[ticket] = anyio.Event()
+                if self._leader is None or self._leader is ticket:
+                    self._leader = ticket
+                    self._planned = self._pump()
+                    if ticket.place is Place.PARKED:
+                        await self._sleep(event)
+                else:
+                    await event.wait()
+        except BaseException:
+            self.machine.leave(ticket, self.now())  # also gives back a grant that came too late
+            raise
+        finally:
+            del self._events[ticket]
+            if self._leader is ticket:
+                self._leader = None
+                self._planned = INFINITE
+            self.pump()
+
+    async def _sleep(self, event: anyio.Event) -> None:
+        left = self._planned - anyio.current_time()
+        with anyio.move_on_after(max(left, 0.0) if left < INFINITE else CALENDAR_NAP):
+            await event.wait()
+
+    def pump(self) -> None:
+        """Let the machine decide, wake who is concerned, and see that somebody is watching."""
+        if not self.machine.parked and not self._events:
+            return
+        wake = self._pump()
+        leader = self._leader
+        if leader is None:
+            leader = next((t for t in self._events if t.place is Place.PARKED), None)
+        elif wake >= self._planned:
+            return
+        if leader is not None:
+            self._events[leader].set()
+
+    def _pump(self) -> float:
+        grants, refusals, wake = self.machine.pump(self.now())
+        for ticket in (*grants, *refusals):
+            self._events[ticket].set()
+        return INFINITE if wake is None else wake
