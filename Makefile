@@ -30,14 +30,14 @@ demo: $(VENV)/.demo
 	@$(BIN)/pollers demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 # The maintained fork of backoff installs the same import name, so it needs a place of its own.
 test-fork:
 	$(MAKE) VENV=.venv-fork .venv-fork/.dev
 	.venv-fork/bin/python -m pip uninstall --quiet --yes backoff
 	.venv-fork/bin/python -m pip install --quiet 'python-backoff>=3'
-	.venv-fork/bin/python -m pytest -m 'not slow'
+	.venv-fork/bin/python -m pytest -n auto -m 'not slow'
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

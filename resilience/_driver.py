@@ -83,6 +83,8 @@ class Call:
             if first is not None:
                 permit = Permit(self.ticket, epoch)
                 self.ticket.sent = 1
+                if self.shared.now().loop >= self.ticket.deadline:
+                    return self._overdue(permit)
             while True:
                 if permit is None:
                     entered = await self.shared.enter(self.ticket, first)
@@ -123,7 +125,7 @@ class Call:
         assert scope.cancelled_caught  # noqa: S101  # the only way to get here
         if anyio.current_time() >= self.ticket.deadline:
             return None
-        return Attempted(exception=TimeoutError(f"no answer in {timeout:g} s"), found=_timed_out())
+        return timed_out(timeout)
 
     def _give_back(self, permit: Permit) -> None:
         self.shared.machine.leave(permit, self.shared.now())
@@ -280,14 +282,16 @@ class Call:
         )
 
 
-def _timed_out() -> Classification:
-    return Classification(
+def timed_out(limit: float) -> Attempted:
+    """An attempt that did not answer within so many seconds; nobody knows what became of it."""
+    found = Classification(
         verdict=Verdict.RETRYABLE,
         code="TimeoutError",
         message="",
         rule=ATTEMPT_TIMEOUT_RULE,
-        matched_by="attempt_timeout",
+        matched_by=ATTEMPT_TIMEOUT_RULE.key,
     )
+    return Attempted(exception=TimeoutError(f"no answer in {limit:g} s"), found=found)
 
 
 _SUCCESS = Policy.from_dict({"name": "none"}).classify(status=200)

@@ -1,8 +1,9 @@
 """How a call ended, for its caller: the error that fits, and a report on what it got."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from resilience._attempt import Finished
 from resilience._core.admission.model import Reason
@@ -17,9 +18,6 @@ from resilience.errors import (
     at,
 )
 from resilience.policies import Policy
-
-if TYPE_CHECKING:
-    from resilience.guard import Guard
 
 _REPORT = "_resilience_report"
 
@@ -75,16 +73,24 @@ def attach(finished: Finished, error: ResilienceError | None) -> None:
     )
     last = finished.last
     for holder in (last.value if last else None, last.exception if last else None, error):
-        if holder is not None and hasattr(holder, "__dict__"):
-            setattr(holder, _REPORT, told)
+        _note(holder, told)
 
 
-def remember_success(response: Any, guard: "Guard", request: Any, elapsed: float) -> None:
-    """For adapters: note a plain success so that ``report`` can tell of it if somebody asks.
+def remember_success(
+    holder: object, policy: Policy, where: "str | tuple[str, Any]", elapsed: float
+) -> None:
+    """Note a success of the fast lane, so that ``report`` can tell of it if somebody asks.
 
-    ``request`` has ``method`` and ``url`` (with ``path``).
+    ``where`` is the endpoint, or the method and the URL to find it by: nobody may ever ask.
     """
-    setattr(response, _REPORT, (guard, request.method, request.url, elapsed))
+    _note(holder, (policy, where, elapsed))
+
+
+def _note(holder: object, told: Any) -> None:
+    # past a model's own __setattr__, which may refuse or validate; what has no place for it goes
+    # without a report
+    with suppress(AttributeError, TypeError):
+        object.__setattr__(holder, _REPORT, told)
 
 
 def report(response_or_exception: object) -> Report | None:
@@ -92,13 +98,16 @@ def report(response_or_exception: object) -> Report | None:
     told = getattr(response_or_exception, _REPORT, None)
     if not isinstance(told, tuple):
         return cast("Report | None", told)  # only we write there
-    guard, method, url, elapsed = told
+    policy, where, elapsed = told
+    if isinstance(where, tuple):
+        method, url = where
+        where = policy.table.endpoint_of_request(method, url.path)
     return Report(
-        classification=guard.policy.classify(status=200),
+        classification=policy.classify(status=200),
         attempts=1,
         elapsed=elapsed,
         resume_at=None,
-        endpoint=guard.policy.table.endpoint_of_request(method, url.path),
+        endpoint=where,
         error=None,
     )
 

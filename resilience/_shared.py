@@ -90,11 +90,11 @@ class Shared:
 
     def now(self) -> Now:
         """Both clocks; notices when the event loop is another one than before."""
-        now = Now(anyio.current_time(), self.wall())
-        run = _RUN.get(None)
-        if run is None:
-            run = object()
-            _RUN.set(run)
+        try:
+            run: object = asyncio.get_running_loop()
+            now = Now(run.time(), self.wall())  # type: ignore[attr-defined]  # it is a loop
+        except RuntimeError:
+            run, now = _trio_run(), Now(anyio.current_time(), self.wall())
         if run is not self._run:
             self._move(run, now)
         self._last = now
@@ -227,3 +227,12 @@ class Shared:
         for ticket in (*grants, *refusals):
             self._events[ticket].set()
         return INFINITE if wake is None else wake
+
+
+def _trio_run() -> object:
+    """Something that is the same as long as a run of trio lasts."""
+    run = _RUN.get(None)
+    if run is None:
+        run = object()
+        _RUN.set(run)
+    return run

@@ -5,6 +5,7 @@ lane nothing is restricted and no time-out is set: it awaits the function, recog
 by one look at the body, and builds nothing.  Everything else goes to the driver.
 """
 
+import asyncio
 import inspect
 import random
 import time
@@ -14,15 +15,17 @@ from dataclasses import replace
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
+import anyio
+
 from resilience import observe
 from resilience._attempt import Attempted, Finished, First, release_response
 from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
 from resilience._core.admission.model import Reason
 from resilience._core.policy.classify import classify
 from resilience._core.policy.model import Classification, Outcome, Rule, Verdict
-from resilience._driver import Call
+from resilience._driver import Call, timed_out
 from resilience._options import INFINITE, CallSettings, Options, seconds
-from resilience._report import attach, error_of
+from resilience._report import attach, error_of, remember_success
 from resilience._shared import Shared
 from resilience.adapters.results import outcome_of_exception, outcome_of_result
 from resilience.errors import (
@@ -54,7 +57,15 @@ class Guard:
         PolicyError: the policy can't be loaded.
     """
 
-    __slots__ = ("_is_plain_success", "_machine", "_options", "_plain", "_read", "_shared")
+    __slots__ = (
+        "_is_plain_success",
+        "_limit",
+        "_machine",
+        "_options",
+        "_plain",
+        "_read",
+        "_shared",
+    )
 
     def __init__(
         self,
@@ -75,12 +86,10 @@ class Guard:
     def _set(self, options: Options) -> None:
         self._options = options
         self._machine = self._shared.machine
-        self._plain = (
-            self._read is None
-            and self._shared.observer is observe.default  # it does not tell of plain successes
-            and seconds(options.attempt_timeout) == INFINITE
-            and seconds(options.deadline) == INFINITE
-        )
+        # the default observer does not tell of plain successes, any other wants to hear of them
+        self._plain = self._read is None and self._shared.observer is observe.default
+        limit = min(seconds(options.attempt_timeout), seconds(options.deadline))
+        self._limit = None if limit == INFINITE else limit
 
     # -- views --------------------------------------------------------------------------------
 
@@ -148,20 +157,29 @@ class Guard:
         frame = Frame(shared, None)
         token = CONTEXT.set(frame)
         try:
-            value = await func(*args, **kwargs)
+            if self._limit is None:
+                value = await func(*args, **kwargs)
+            else:
+                value = await _within(self._limit, func(*args, **kwargs))
             if type(value) is dict and self._is_plain_success(value):
                 return value
             first = Attempted(value=value)
+        except _TimeIsOver:
+            first = timed_out(self._limit or 0.0)
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
             _check_call(func, error)
             first = Attempted(exception=error)
         finally:
             CONTEXT.reset(token)
             frame.active = False
-        await self._judge(first, frame, self._endpoint(func, self._options))
+        endpoint = self._endpoint(func, self._options)
         if first.found is None:
-            return cast("T", first.value)
+            await self._judge(first, frame, endpoint)
         started = shared.began(reading)
+        if first.found is None:
+            elapsed = 0.0 if started is None else shared.clock() - started
+            remember_success(first.value, self.policy, endpoint, elapsed)
+            return cast("T", first.value)
         return cast("T", await self._call(func, args, kwargs, first, epoch, started))
 
     def __call__(self, func: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -271,9 +289,8 @@ class Guard:
     def fast_lane(self) -> int | None:
         """For adapters: if nothing is restricted, set or under way, what dates an attempt now."""
         machine = self._machine
-        if not self._plain or machine.restricted or CONTEXT.get() is not None:
-            return None
-        return machine.epoch
+        busy = machine.restricted or self._limit is not None or CONTEXT.get() is not None
+        return machine.epoch if self._plain and not busy else None
 
     # -- judging ------------------------------------------------------------------------------
 
@@ -355,6 +372,28 @@ class Guard:
         raise error from (last.exception if last else None)
 
 
+class _TimeIsOver(Exception):  # noqa: N818  # never leaves this module
+    pass
+
+
+async def _within(limit: float, awaitable: Awaitable[T]) -> T:
+    """Await for at most so many seconds; asyncio's own time-out costs half of anyio's scope."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        with anyio.move_on_after(limit):
+            return await awaitable
+        raise _TimeIsOver from None
+    timeout = asyncio.timeout(limit)
+    try:
+        async with timeout:
+            return await awaitable
+    except TimeoutError:
+        if timeout.expired():
+            raise _TimeIsOver from None
+        raise
+
+
 def _is_spent_by_use(argument: object) -> bool:
     """A generator gives its items once; the second attempt would send nothing."""
     return inspect.isasyncgen(argument) or inspect.isgenerator(argument)
@@ -387,9 +426,13 @@ def _check_function(func: Any) -> None:
 def _check_call(func: Any, error: Exception) -> None:
     """Let the caller's own mistakes through as they are: wrong arguments, or nothing to await.
 
-    A TypeError whose traceback ends in our frame was not raised by the function but by calling it.
+    A TypeError that was raised in this module was not raised by the function but by calling it.
     """
-    if isinstance(error, TypeError) and error.__traceback__ and error.__traceback__.tb_next is None:
+    if not isinstance(error, TypeError) or (trace := error.__traceback__) is None:
+        return
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace.tb_frame.f_globals is globals():
         try:
             _check_function(func)
         except TypeError as mistake:

@@ -52,7 +52,8 @@ class Middleware:
             tried = Attempted(exception=error, body=outcome_of_exception(error))
         else:
             if self._is_plain_success(response):
-                remember_success(response, self.guard, request, clock() - started)
+                where = request.method, request.url
+                remember_success(response, self.guard.policy, where, clock() - started)
                 return response
             tried = await _read(response)
         return await self._guarded(request, handler, First(tried, epoch, started))

@@ -1,5 +1,6 @@
 """The ways to say what is wanted: options, using, decorator; and what is refused at the door."""
 
+import dataclasses
 import functools
 import pickle
 
@@ -502,3 +503,21 @@ def test_guard_takes_a_name():
     """Guard("memories_ai") loads the catalog."""
     assert Guard("memories_ai").policy.name == "memories_ai"
     assert Guard(POLICY, account="mine").account == "mine"
+
+
+def test_report_on_a_frozen_result(run):
+    """A result that refuses new attributes is returned as it is, with its report all the same."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen:
+        code: str
+        msg: str = ""
+
+    async def main():
+        guard = make_guard()
+        result = await guard.call(Script([Frozen("0")], name="read"))
+        assert report(result).error is None
+        with pytest.raises(FatalError):
+            await guard.call(Script([Frozen("bad")], name="read"))
+
+    run(main)
