@@ -63,6 +63,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_done)
         return future
 
+    async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
+        """As usual; the joining thread is not one of the executor's, but it works for us too."""
+        self._busy_threads += 1
+        try:
+            await super().shutdown_default_executor(*args, **kwargs)
+        finally:
+            self._busy_threads -= 1
+
     def _thread_done(self, _future: Any) -> None:
         self._busy_threads -= 1
 
