@@ -17,10 +17,16 @@ from pollers._core.step import cancel
 from pollers._log import log
 from pollers._watch import INFINITE, Watch
 from pollers.sources.base import Source
-from resilience import FatalError, QuotaError, ResilienceError
+from resilience import CallSettings, FatalError, QuotaError, ResilienceError
 
 if TYPE_CHECKING:
     from pollers.poller import Poller
+
+UNKNOWN_PAUSE = 60.0
+"""Seconds between looks while the API refuses us and neither it nor the policy says when."""
+
+MOST_WORDS = 100
+"""Unknown status texts that are reported: one may hold a percentage."""
 
 SLACK = 0.05
 """Seconds: jobs that are registered together share their first look."""
@@ -28,6 +34,14 @@ SLACK = 0.05
 LOOK_TIMEOUT = 30.0
 LOOK_MAX_WAIT = 5.0
 """Seconds a look waits for a quota before the loop takes over again: deadlines must be watched."""
+
+_LOOK: CallSettings = {
+    "max_attempts": 1,
+    "max_wait": LOOK_MAX_WAIT,
+    "attempt_timeout": LOOK_TIMEOUT,
+    "idempotent": True,
+}
+"""A look is one attempt: the scheduler owns its back-off, not the guard's retry loop."""
 
 
 class Loop:
@@ -38,9 +52,7 @@ class Loop:
         self.source = source
         self.shard = Shard(source.provider, source.deployment, source.guard.account)
         self.watch = Watch(poller.pace, source.batch, poller.chance)
-        self._looks = source.guard.options(
-            max_attempts=1, max_wait=LOOK_MAX_WAIT, attempt_timeout=LOOK_TIMEOUT, idempotent=True
-        )
+        self._looks = source.guard.options(**_LOOK)
         self._epoch = 0
         self._committing = anyio.Lock()
         self._nudge = anyio.Event()
@@ -119,7 +131,8 @@ class Loop:
 
     async def _look(self) -> None:
         try:
-            sightings = await self.source.look(self._looks, self._pick)
+            with self.source.guard.using(**_LOOK):  # whatever block the poller was entered in
+                sightings = await self.source.look(self._looks, self._pick)
         except ResilienceError as error:
             await self._look_failed(error)
             return
@@ -160,7 +173,7 @@ class Loop:
     async def _refused(self, error: ResilienceError, now: float) -> None:
         if self.poller.stops_when_refused:
             raise error
-        self._hold_until = now + (error.retry_after or self.poller.probe_every)
+        self._hold_until = now + (error.retry_after or UNKNOWN_PAUSE)
         if self._stalled_at is None:
             self._stalled_at = now
             resume = error.resume_at.isoformat() if error.resume_at else None
@@ -213,7 +226,7 @@ class Loop:
             self.watch.jobs[job.rid].job = job
 
     def _tell_once(self, word: str) -> None:
-        if word not in self._told:
+        if word not in self._told and len(self._told) < MOST_WORDS:
             self._told.add(word)
             log.warning("pollers.unknown_status", kind=self.source.kind, status=word)
 

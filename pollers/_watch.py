@@ -30,7 +30,7 @@ class Pace:
 class Watched:
     """One job that we are watching."""
 
-    __slots__ = ("born", "deadline", "job", "looks", "missing_since", "next_at", "odd")
+    __slots__ = ("born", "deadline", "job", "looks", "missing_since", "next_at", "odd", "seen")
 
     def __init__(self, job: Job, *, born: float, deadline: float, next_at: float) -> None:
         self.job = job
@@ -38,6 +38,7 @@ class Watched:
         self.deadline = deadline
         self.looks = job.looks
         self.missing_since: float | None = None
+        self.seen = job.status is not None
         self.next_at = next_at
         self.odd = False
         """The API refuses to look at it; it is asked for alone, or it would spoil every batch."""
@@ -151,10 +152,11 @@ class Watch:
             one.looks += 1
             one.odd = False
             if seen.phase is not Phase.MISSING:
+                one.seen = True
                 one.missing_since = None
             elif one.missing_since is None:
                 # never seen: it has been missing since it was first watched, restarts included
-                one.missing_since = one.born if one.job.status is None else now
+                one.missing_since = one.born if not one.seen else now
             transition = step(
                 one.job, seen, at=wall, looks=one.looks, over=asked >= one.deadline,
                 missing_for=now - (now if one.missing_since is None else one.missing_since),

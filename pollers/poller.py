@@ -16,10 +16,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from pollers._core import schedule
-from pollers._core.events import Event, Terminal, event_of, seq_of
+from pollers._core.events import TERMINAL, Event, Terminal, event_of, seq_of
 from pollers._core.model import Job, JobKey, NewJob, Shard, State
 from pollers._log import log
 from pollers._loop import Loop
@@ -31,6 +32,9 @@ from pollers.store import Store, open_store
 from resilience import ResilienceError
 
 T = TypeVar("T")
+
+DRAIN = 5.0
+"""Seconds that sinks get for the last events when the poller's block is left."""
 
 
 class JobHandle:
@@ -83,7 +87,6 @@ class Poller:
         min_interval, max_interval: seconds between looks at one job.
         grace: seconds that a job may be missing from answers before it expires.
         final_grace: seconds after its deadline that a job waits for a last look.
-        probe_every: seconds between probes while refused, if the API gives no better hint.
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
 
@@ -101,7 +104,6 @@ class Poller:
         max_interval: float = 30.0,
         grace: float = 60.0,
         final_grace: float = 30.0,
-        probe_every: float = 60.0,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -115,7 +117,6 @@ class Poller:
         self.wall = wall
         self.chance = chance
         self.stops_when_refused = on_refused == "stop"
-        self.probe_every = probe_every
         self.pace = Pace(
             min_interval=min_interval, max_interval=max_interval, grace=grace,
             final_grace=final_grace,
@@ -127,6 +128,9 @@ class Poller:
         self._waiting: dict[int, anyio.Event] = {}
         self._head = 0
         self._opened_at = 0
+        self._delivered_to: dict[str, int] = {}
+        self._somebody_knows = False
+        self._looking: anyio.CancelScope | None = None
         self._news = anyio.Event()
         self._ready = anyio.Event()
         self._stopped: PollerStopped | None = None
@@ -141,6 +145,7 @@ class Poller:
         try:
             await self._open()
         except BaseException:
+            self._stop(None)
             await self._exit.aclose()
             with anyio.CancelScope(shield=True):
                 await self.store.aclose()
@@ -154,13 +159,31 @@ class Poller:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop(None)
         try:
+            if error is None:
+                await self._drain()
+            self._stop(None)
             # without the block's own exception: a task group would wrap it into an exception group
             await self._exit.__aexit__(None, None, None)
         finally:
+            self._stop(None)
             with anyio.CancelScope(shield=True):
                 await self.store.aclose()
+        unknown = error is None and not self._somebody_knows
+        if unknown and self._stopped is not None and self._stopped.__cause__ is not None:
+            raise self._stopped  # it ended by itself, and nobody was waiting to be told
+
+    async def _drain(self) -> None:
+        """Stop looking, and give the sinks a moment for what is committed; the rest comes later."""
+        if self._stopped is not None:
+            return
+        await anyio.lowlevel.checkpoint()  # the background task may only just have been started
+        if self._looking is not None:
+            self._looking.cancel()
+        with anyio.move_on_after(DRAIN):
+            while any(seq < self._head for seq in self._delivered_to.values()):
+                self._progress = anyio.Event()
+                await self._progress.wait()
 
     async def run(self) -> None:
         """The same loop for those who own the task group; runs until cancelled.
@@ -194,6 +217,8 @@ class Poller:
                 epochs[loop.shard] = await self.store.acquire(loop.shard)
             await loop.open(epochs[loop.shard])
         self._head = self._opened_at = await self.store.head()
+        self._delivered_to = {sink.name: -1 for sink in self._sinks}
+        self._progress = anyio.Event()
         self._ready.set()
 
     async def _run(self) -> None:
@@ -201,16 +226,21 @@ class Poller:
             if self._stopped is not None:
                 return
             async with anyio.create_task_group() as tasks:
-                for loop in self._loops:
-                    tasks.start_soon(self._guarded, loop.run)
                 for sink in self._sinks:
                     tasks.start_soon(self._guarded, self._relay, sink)
+                with anyio.CancelScope() as self._looking:
+                    async with anyio.create_task_group() as looking:
+                        for loop in self._loops:
+                            looking.start_soon(self._guarded, loop.run)
 
     async def _guarded(self, task: Callable[..., Any], *args: Any) -> None:
         """A task that can't go on ends the poller, and everybody who waits for it learns why."""
         try:
             await task(*args)
         except (StoreError, ResilienceError) as error:
+            self._stop(error)
+        except Exception as error:  # noqa: BLE001  # a source's or a store's bug: nobody may hang on it
+            log.exception("pollers.crashed", error=repr(error))
             self._stop(error)
 
     def _stop(self, error: Exception | None) -> None:
@@ -336,7 +366,11 @@ class Poller:
             await self._waiting.setdefault(rid, anyio.Event()).wait()
         row = await self._read(self.store.last_event(rid))
         assert row is not None  # noqa: S101  # it was registered with its first event
-        return event_of(row, self.store.uuid)  # type: ignore[return-value]  # it has ended
+        event = event_of(row, self.store.uuid)
+        if isinstance(event, TERMINAL):
+            return event
+        await self._news.wait()  # registered a moment ago, and not yet in our hands
+        return await self.result_of(rid)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -374,6 +408,8 @@ class Poller:
         if seq is None:
             seq = self._opened_at  # a new sink starts now: the past was never promised to it
             await self.store.ack(sink.name, seq)
+        self._delivered_to[sink.name] = seq
+        self._progress.set()
         failures = 0
         while True:
             news = self._news
@@ -387,6 +423,8 @@ class Poller:
                         )
                     )
                 failures, seq = 0, row.seq
+                self._delivered_to[sink.name] = seq
+                self._progress.set()
                 await self.store.ack(sink.name, seq)
             if not rows:
                 await news.wait()
@@ -430,6 +468,7 @@ class Poller:
 
     def _check_running(self) -> None:
         if self._stopped is not None:
+            self._somebody_knows = True
             raise PollerStopped(str(self._stopped)) from self._stopped.__cause__
 
     def _loop_for(self, kind: str | None, account: str | None) -> Loop:

@@ -8,6 +8,7 @@ from resilience._core.policy.model import (
     Rule,
     Verdict,
 )
+from resilience._options import CallSettings
 from resilience._report import Report, raise_for_code, report
 from resilience.errors import (
     AlreadyDone,
@@ -28,6 +29,7 @@ __all__ = (
     "AlreadyDone",
     "AttemptRecord",
     "CallRecord",
+    "CallSettings",
     "Certainty",
     "CircuitOpen",
     "Classification",

@@ -35,10 +35,17 @@ class Finished:
     endpoint: str
 
 
-def release_response(tried: Attempted) -> None:
-    """A failed result that is a response may hold a connection until it is released."""
-    if getattr(tried.value, "connection", None) is not None and hasattr(tried.value, "release"):
-        tried.value.release()
+async def release_response(tried: Attempted) -> None:
+    """Let go of a failed result that is a response: it may hold a connection.
+
+    aiohttp releases at once; an httpx response that was opened as a stream has to be closed.
+    """
+    value = tried.value
+    if getattr(value, "connection", None) is not None and hasattr(value, "release"):
+        value.release()
+        tried.value = None
+    elif getattr(value, "is_closed", None) is False and hasattr(value, "status_code"):
+        await value.aclose()
         tried.value = None
 
 
@@ -48,4 +55,5 @@ class First:
 
     tried: Attempted
     epoch: int
-    started: float
+    reading: float
+    """Of the guard's clock, when it began."""

@@ -77,7 +77,7 @@ class Call:
             first: an attempt that was already made (on the fast lane).
             epoch: what dates ``first``.
         """
-        self.shared.active += 1
+        run = self.shared.begin()
         try:
             permit: Permit | None = None
             if first is not None:
@@ -92,7 +92,7 @@ class Call:
                         return self._refused(entered, first)
                     permit = entered
                     if first is not None:
-                        release_response(first)
+                        await release_response(first)
                     first = await self._attempt(attempt, permit)
                     if first is None:
                         return self._overdue(permit)
@@ -103,7 +103,7 @@ class Call:
                 await self._pause(answer, first)
                 permit = None
         finally:
-            self.shared.active -= 1
+            self.shared.end(run)
 
     # -- one attempt --------------------------------------------------------------------------
 
@@ -132,6 +132,9 @@ class Call:
         self.shared.pump()
 
     def _overdue(self, permit: Permit) -> Finished:
+        now = self.shared.now()
+        cut = timed_out(seconds(self.options.deadline)).found
+        self._record_attempt(cut, Raise(Reason.DEADLINE), now)
         self._give_back(permit)
         return self._finished(None, Reason.DEADLINE, None, None)
 
@@ -199,7 +202,7 @@ class Call:
     async def _pause(self, again: Again, last: Attempted) -> None:
         left = again.not_before - anyio.current_time()
         if left > 0:
-            release_response(last)  # before any wait: it may hold a connection
+            await release_response(last)  # before any wait: it may hold a connection
             await anyio.sleep(left)
 
     # -- the end ------------------------------------------------------------------------------

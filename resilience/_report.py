@@ -1,6 +1,5 @@
 """How a call ended, for its caller: the error that fits, and a report on what it got."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -61,7 +60,7 @@ def error_of(finished: Finished, policy: Policy) -> ResilienceError | None:
     )
 
 
-def attach(finished: Finished, error: ResilienceError | None) -> None:
+def attach(finished: Finished, error: ResilienceError | None, *, on_results: bool = False) -> None:
     found = finished.because or (finished.last.found if finished.last else None)
     told = Report(
         classification=found,
@@ -72,8 +71,10 @@ def attach(finished: Finished, error: ResilienceError | None) -> None:
         error=error,
     )
     last = finished.last
+    # a result of the user's own is written to only if failures are returned: how else would they know
     for holder in (last.value if last else None, last.exception if last else None, error):
-        _note(holder, told)
+        if on_results or isinstance(holder, BaseException) or is_response(holder):
+            _note(holder, told)
 
 
 def remember_success(
@@ -86,11 +87,20 @@ def remember_success(
     _note(holder, (policy, where, elapsed))
 
 
+def is_response(holder: object) -> bool:
+    """Whether this is an answer of an HTTP client; other objects are the user's, and left alone."""
+    return hasattr(holder, "headers") and (
+        hasattr(holder, "status") or hasattr(holder, "status_code")
+    )
+
+
 def _note(holder: object, told: Any) -> None:
     # past a model's own __setattr__, which may refuse or validate; what has no place for it goes
     # without a report
-    with suppress(AttributeError, TypeError):
+    try:  # noqa: SIM105  # suppress() costs more than all the rest
         object.__setattr__(holder, _REPORT, told)
+    except (AttributeError, TypeError):
+        pass
 
 
 def report(response_or_exception: object) -> Report | None:

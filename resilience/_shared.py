@@ -102,6 +102,8 @@ class Shared:
 
     def _move(self, run: object, now: Now) -> None:
         if self._run is not None:
+            if getattr(self._run, "is_closed", bool)():
+                self._bury()
             if self.active:
                 msg = (
                     "this guard is at work in another event loop: make one per loop "
@@ -110,6 +112,22 @@ class Shared:
                 raise RuntimeError(msg)
             self.machine.carry(self._last, now)
         self._run = run
+
+    def _bury(self) -> None:
+        """The last loop was closed with calls under way; they can't go on, and hold nothing."""
+        self.machine.forget_waiting()
+        self._events.clear()
+        self._leader, self._planned = None, INFINITE
+        self.active = 0
+
+    def begin(self) -> object:
+        """A call on the slow lane begins; gives what ``end`` takes."""
+        self.active += 1
+        return self._run
+
+    def end(self, run: object) -> None:
+        """It is over; one of a buried loop was forgotten before."""
+        self.active -= run is self._run
 
     def keys(self, endpoint: str) -> Keys:
         """The doors that a call of this endpoint must pass."""
@@ -174,7 +192,7 @@ class Shared:
                 return refusal
             case Park():
                 if last is not None:
-                    release_response(last)
+                    await release_response(last)
                 await self._wait(ticket)
         if ticket.place is Place.REFUSED and ticket.refusal is not None:
             return ticket.refusal
@@ -194,15 +212,19 @@ class Shared:
                         await self._sleep(event)
                 else:
                     await event.wait()
+        except GeneratorExit:  # collected with its loop: there is no clock and nobody to wake
+            self.machine.leave(ticket, self._last)
+            raise
         except BaseException:
             self.machine.leave(ticket, self.now())  # also gives back a grant that came too late
             raise
         finally:
-            del self._events[ticket]
+            self._events.pop(ticket, None)
             if self._leader is ticket:
                 self._leader = None
                 self._planned = INFINITE
-            self.pump()
+            if self._events:
+                self.pump()
 
     async def _sleep(self, event: anyio.Event) -> None:
         left = self._planned - anyio.current_time()

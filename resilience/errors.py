@@ -18,7 +18,7 @@ one, is always ``__cause__``.
 from datetime import UTC, datetime
 from typing import Any
 
-from resilience._core.policy.model import Classification, Outcome, Rule
+from resilience._core.policy.model import Outcome, Rule
 from resilience._core.policy.section import PolicyError
 
 __all__ = (
@@ -129,11 +129,6 @@ class CircuitOpen(ResilienceError):  # noqa: N818
 
 class DeadlineExceeded(ResilienceError):  # noqa: N818
     """The call's deadline was over, or the next attempt would have come after it."""
-
-
-def describe(found: Classification) -> dict[str, Any]:
-    """The fields of an error that a classification knows."""
-    return {"message": found.message, "code": found.code, "rule": found.rule}
 
 
 def at(wall: float | None) -> datetime | None:

@@ -25,7 +25,7 @@ from resilience._core.policy.classify import classify
 from resilience._core.policy.model import Classification, Outcome, Rule, Verdict
 from resilience._driver import Call, timed_out
 from resilience._options import INFINITE, CallSettings, Options, seconds
-from resilience._report import attach, error_of, remember_success
+from resilience._report import attach, error_of, is_response, remember_success
 from resilience._shared import Shared
 from resilience.adapters.results import outcome_of_exception, outcome_of_result
 from resilience.errors import (
@@ -159,11 +159,12 @@ class Guard:
         try:
             if self._limit is None:
                 value = await func(*args, **kwargs)
+                if type(value) is dict and self._is_plain_success(value):
+                    return value
+                first = Attempted(value=value)
             else:
-                value = await _within(self._limit, func(*args, **kwargs))
-            if type(value) is dict and self._is_plain_success(value):
-                return value
-            first = Attempted(value=value)
+                endpoint = self._endpoint(func, self._options)
+                first = await _within(self._limit, self._try(func, args, kwargs, frame, endpoint))
         except _TimeIsOver:
             first = timed_out(self._limit or 0.0)
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
@@ -173,12 +174,15 @@ class Guard:
             CONTEXT.reset(token)
             frame.active = False
         endpoint = self._endpoint(func, self._options)
-        if first.found is None:
+        if self._limit is None:
             await self._judge(first, frame, endpoint)
+        elif first.found is None and type(first.value) is dict:
+            return cast("T", first.value)
         started = shared.began(reading)
         if first.found is None:
-            elapsed = 0.0 if started is None else shared.clock() - started
-            remember_success(first.value, self.policy, endpoint, elapsed)
+            if is_response(first.value) or self._options.on_failure == "return":
+                elapsed = 0.0 if started is None else shared.clock() - started
+                remember_success(first.value, self.policy, endpoint, elapsed)
             return cast("T", first.value)
         return cast("T", await self._call(func, args, kwargs, first, epoch, started))
 
@@ -196,6 +200,24 @@ class Guard:
 
         return guarded
 
+    async def _try(  # private, and on a path where keywords cost
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        frame: Frame,
+        endpoint: str,
+    ) -> Attempted:
+        """One attempt, judged; reading what was returned may wait too, so a time-out covers both."""
+        try:
+            tried = Attempted(value=await func(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001
+            _check_call(func, error)
+            tried = Attempted(exception=error)
+        if type(tried.value) is not dict or not self._is_plain_success(tried.value):
+            await self._judge(tried, frame, endpoint)
+        return tried
+
     async def _call(  # noqa: PLR0917  # private, and on a path where keywords cost
         self,
         func: Callable[..., Any],
@@ -212,25 +234,20 @@ class Guard:
             frame = Frame(self._shared, CONTEXT.get())
             token = CONTEXT.set(frame)
             try:
-                tried = Attempted(value=await func(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001
-                _check_call(func, error)
-                tried = Attempted(exception=error)
+                return await self._try(func, args, kwargs, frame, endpoint)
             finally:
                 CONTEXT.reset(token)
                 frame.active = False
-            await self._judge(tried, frame, endpoint)
-            return tried
 
         outer = frame_of(self._shared)
         if outer is not None:  # inside another call of this account: it decides, we only try
             tried = first or await attempt()
             outer.last, outer.request = tried.found, tried.request
-            return self._hand_out(self._single(tried, endpoint), options)
+            return await self._hand_out(self._single(tried, endpoint), options)
         call = Call(self._shared, options, endpoint=endpoint, started=started)
         once = any(map(_is_spent_by_use, (*args, *kwargs.values())))
         finished = await call.run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
-        return self._hand_out(finished, options)
+        return await self._hand_out(finished, options)
 
     async def transport(
         self,
@@ -268,7 +285,7 @@ class Guard:
         else:
             call = Call(
                 self._shared, options, endpoint=endpoint, method=method, deadline=deadline,
-                started=first.started if first else None,
+                started=self._shared.began(first.reading) if first else None,
             )  # fmt: skip
             finished = await call.run(
                 judged, replayable=replayable,
@@ -286,11 +303,15 @@ class Guard:
 
         return Middleware(self, hosts)
 
-    def fast_lane(self) -> int | None:
+    def fast_lane(self) -> tuple[int, float] | None:
         """For adapters: if nothing is restricted, set or under way, what dates an attempt now."""
         machine = self._machine
         busy = machine.restricted or self._limit is not None or CONTEXT.get() is not None
-        return machine.epoch if self._plain and not busy else None
+        return (machine.epoch, self._shared.clock()) if self._plain and not busy else None
+
+    def since(self, reading: float) -> float:
+        """For adapters: seconds since the reading that ``fast_lane`` gave."""
+        return self._shared.clock() - reading
 
     # -- judging ------------------------------------------------------------------------------
 
@@ -344,17 +365,17 @@ class Guard:
             started=now.loop, ended=now, endpoint=endpoint,
         )  # fmt: skip
 
-    def _hand_out(self, finished: Finished, options: Options) -> Any:
+    async def _hand_out(self, finished: Finished, options: Options) -> Any:
         """What ``call`` gives to its caller."""
         last = finished.last
         error = error_of(finished, self.policy)
-        attach(finished, error)
+        attach(finished, error, on_results=options.on_failure == "return")
         if error is None:
             return last.value if last else None
         if options.on_failure == "return" and last is not None and last.value is not None:
             return last.value
         if last is not None:
-            release_response(last)  # nobody else can
+            await release_response(last)  # nobody else can
         raise error from (last.exception if last else None)
 
     def _hand_back(self, finished: Finished) -> Any:
@@ -394,9 +415,19 @@ async def _within(limit: float, awaitable: Awaitable[T]) -> T:
         raise
 
 
-def _is_spent_by_use(argument: object) -> bool:
-    """A generator gives its items once; the second attempt would send nothing."""
-    return inspect.isasyncgen(argument) or inspect.isgenerator(argument)
+def _is_spent_by_use(argument: object, depth: int = 1) -> bool:
+    """A file, an iterator or a generator gives its content once; a second attempt would send nothing.
+
+    Looks into the containers that arguments come in (``files={"file": handle}``), one level deep.
+    """
+    if isinstance(argument, (str, bytes, int, float)):
+        return False
+    if any(hasattr(argument, name) for name in ("__next__", "__anext__", "readline")):
+        return True
+    if depth and isinstance(argument, (dict, list, tuple, set)):
+        inside = argument.values() if isinstance(argument, dict) else argument
+        return any(_is_spent_by_use(one, depth - 1) for one in inside)
+    return False
 
 
 def _of_error(error: ResilienceError, seen: Classification | None) -> Classification:

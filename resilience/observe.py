@@ -1,7 +1,9 @@
 """Where records go.  By default to the standard logger ``resilience``, rendered by structlog.
 
-Quiet by default: the logger has a ``NullHandler``, successes are DEBUG, attempts that will be
-repeated INFO, calls that failed WARNING.  To see them::
+Quiet by default: the logger has a ``NullHandler``, attempts that will be repeated are INFO, calls
+that failed WARNING, successes that took more than one attempt DEBUG.  A success at the first attempt
+is told to an observer of your own only: telling the default one would cost more than the call.  To
+see records::
 
     logging.basicConfig(level=logging.INFO)                   # or, with your own structlog set-up:
     guard = Guard(policy, observe=to_structlog(structlog.get_logger()))

@@ -75,7 +75,7 @@ class StatusWords:
         features: Mapping[str, Any] | None = None,
     ) -> Sighting:
         """What this status text says about a job."""
-        text = None if status is None else str(status)
+        text = None if status is None else printable(status)
         phase = self._phases.get(normal(text or ""))
         return Sighting(
             remote_id=remote_id,
@@ -92,9 +92,14 @@ def normal(word: str) -> str:
     return str(word).strip().casefold()
 
 
+def printable(value: Any) -> str:
+    """Text that can be stored: half an emoji (a lone surrogate) becomes a question mark."""
+    return str(value).encode("utf-8", "replace").decode("utf-8")
+
+
 def clean_cause(cause: Any) -> str | None:
     """A provider's reason as text; ``"null"``, ``""`` and the like are none."""
     if cause is None:
         return None
-    text = str(cause).strip()
+    text = printable(cause).strip()
     return None if text.casefold() in ("", "null", "none", "undefined") else text

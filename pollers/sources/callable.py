@@ -1,5 +1,6 @@
 """Anybody's own API: a function that tells the status of a job, and a table of status words."""
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ class CallableSource:
 
     Raises:
         ValueError: a word is in two lists.
+        TypeError: ``ask`` is not async.
     """
 
     def __init__(
@@ -45,6 +47,10 @@ class CallableSource:
         deployment: str = "local",
         kind: str = "jobs",
     ) -> None:
+        if inspect.isfunction(ask) and not inspect.iscoroutinefunction(inspect.unwrap(ask)):
+            raise TypeError(
+                f"{ask.__qualname__} is a sync function: a source asks with 'async def'"
+            )
         if batch < 1:
             raise ValueError(f"batch={batch!r}: at least 1 id per call")
         self.provider = provider

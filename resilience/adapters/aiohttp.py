@@ -10,7 +10,6 @@
   for is raised.  A discarded response is released before any wait.
 """
 
-import asyncio
 import warnings
 from collections.abc import Collection
 
@@ -35,28 +34,28 @@ class Middleware:
     def __init__(self, guard: Guard, hosts: Collection[str] | None) -> None:
         self.guard = guard
         self._is_success = guard.policy.plain.of_bytes
-        self.hosts = frozenset(guard.policy.hosts if hosts is None else hosts)
+        self.hosts = _checked(guard.policy.hosts if hosts is None else hosts)
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """One request of the session, with everything the guard does about it."""
         if not self._is_ours(request):
             return await handler(request)
-        epoch = self.guard.fast_lane()
-        if epoch is None:
+        guard = self.guard
+        lane = guard.fast_lane()
+        if lane is None:
             return await self._guarded(request, handler, None)
-        clock = asyncio.get_running_loop().time  # like in ``Guard.call``, a success builds nothing
-        started = clock()
+        epoch, reading = lane
         try:
-            response = await handler(request)
+            response = await handler(request)  # like in ``Guard.call``, a success builds nothing
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
             tried = Attempted(exception=error, body=outcome_of_exception(error))
         else:
             if self._is_plain_success(response):
                 where = request.method, request.url
-                remember_success(response, self.guard.policy, where, clock() - started)
+                remember_success(response, guard.policy, where, guard.since(reading))
                 return response
             tried = await _read(response)
-        return await self._guarded(request, handler, First(tried, epoch, started))
+        return await self._guarded(request, handler, First(tried, epoch, reading))
 
     async def _guarded(
         self, request: ClientRequest, handler: ClientHandlerType, first: First | None
@@ -88,6 +87,18 @@ class Middleware:
     def _is_ours(self, request: ClientRequest) -> bool:
         host = request.url.raw_host or ""  # ``host`` would be decoded anew for each request
         return host in self.hosts or f"{host}:{request.url.port}" in self.hosts
+
+
+def _checked(hosts: Collection[str]) -> frozenset[str]:
+    """A middleware that silently guards nothing is worse than none."""
+    if isinstance(hosts, str):
+        raise TypeError(f"hosts={hosts!r}: give a list of names, not one text")
+    for host in hosts:
+        if "/" in host:
+            raise ValueError(f"hosts: {host!r} is not 'name' or 'name:port' (no scheme, no path)")
+    if not hosts:
+        raise ValueError("hosts: the policy names none, so say which servers to guard: hosts=['…']")
+    return frozenset(hosts)
 
 
 async def _read(response: ClientResponse) -> Attempted:

@@ -180,7 +180,7 @@ def test_fresh_rejection_of_another_scope_is_fresh(desk):
 
 
 def test_hanging_probe_passes_the_role_on(desk):
-    """After its lease of five seconds the next waiter finds out; its late answer changes nothing."""
+    """After its lease of five seconds the next waiter finds out too."""
     desk.answer(desk.call(), window(wait=10.0))
     hanging, second, third = desk.call(), desk.call(), desk.call()
     desk.pump(10.0)
@@ -188,10 +188,24 @@ def test_hanging_probe_passes_the_role_on(desk):
     assert desk.pump().next_wake == 15.0
     assert desk.pump(14.9).grants == []
     assert [second] == desk.pump(15.0).grants
-    desk.answer(hanging, WELL)
     assert desk.words(third) == "parked"
     desk.answer(second, WELL)
     assert (desk.words(third), desk.machine.restricted) == ("granted", 0)
+    desk.answer(hanging, WELL)
+    assert desk.machine.restricted == 0
+
+
+def test_slow_calls_reopen_a_window_too(desk):
+    """A probe that takes longer than its lease is no less of a success."""
+    desk.answer(desk.call(), window(wait=10.0))
+    slow, second, third = desk.call(), desk.call(), desk.call()
+    desk.pump(10.0)
+    assert [second] == desk.pump(15.0).grants
+    desk.pump(16.0)
+    desk.answer(slow, WELL)
+    assert (desk.words(third), desk.machine.restricted) == ("granted", 0)
+    desk.answer(second, WELL)
+    assert desk.machine.restricted == 0
 
 
 def test_rejection_of_an_overtaken_probe_changes_nothing(desk):

@@ -506,7 +506,7 @@ def test_guard_takes_a_name():
 
 
 def test_report_on_a_frozen_result(run):
-    """A result that refuses new attributes is returned as it is, with its report all the same."""
+    """A result of the user's own is left alone, unless failures are returned; even a frozen one."""
 
     @dataclasses.dataclass(frozen=True)
     class Frozen:
@@ -515,8 +515,13 @@ def test_report_on_a_frozen_result(run):
 
     async def main():
         guard = make_guard()
-        result = await guard.call(Script([Frozen("0")], name="read"))
-        assert report(result).error is None
+        result = Frozen("0")
+        assert await guard.call(Script([lambda: result], name="read")) is result
+        assert vars(result) == {"code": "0", "msg": ""}  # a user's object is left alone
+        returned = await guard.options(on_failure="return").call(
+            Script([Frozen("bad")], name="read")
+        )
+        assert report(returned).error.code == "bad"
         with pytest.raises(FatalError):
             await guard.call(Script([Frozen("bad")], name="read"))
 

@@ -172,7 +172,7 @@ def test_two_callbacks_of_one_name_are_refused() -> None:
 
 
 def test_a_hanging_callback_keeps_nobody_from_leaving(run: Any) -> None:
-    """Leaving cancels the delivery; it is delivered again in the next run."""
+    """Leaving gives it five seconds, then cancels the delivery; the next run delivers it again."""
     provider = Provider()
 
     async def hang(event: Any) -> None:
@@ -182,7 +182,26 @@ def test_a_hanging_callback_keeps_nobody_from_leaving(run: Any) -> None:
         provider.add("a", at=0.0)
         async with make_poller(provider.source(), sinks=[hang]) as poller:
             await (await poller.watch("a")).result()
-        assert now() == 0.05
+        assert now() == 5.05
+
+    run(main)
+
+
+def test_leaving_gives_sinks_what_is_committed(run: Any) -> None:
+    """A sink that takes its time has every event when the block is left."""
+    provider = Provider()
+    got: list[str] = []
+
+    async def slow(event: Any) -> None:
+        await anyio.sleep(0.5)
+        got.append(type(event).__name__)
+
+    async def main() -> None:
+        provider.add("a", at=0.0)
+        async with make_poller(provider.source(), sinks=[slow]) as poller:
+            await (await poller.watch("a")).result()
+        assert got == ["JobWatching", "JobSucceeded"]
+        assert now() == 1.0
 
     run(main)
 

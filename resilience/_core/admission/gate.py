@@ -18,6 +18,9 @@ from resilience._core.policy.model import Recovers, Verdict
 PROBE_LEASE = 5.0
 """Seconds after which a silent probe of a window no longer holds up the others."""
 
+SHORTEST_CLOSING = 0.05
+"""Seconds.  Whatever policy and hints say: a rejected call may not be sent again at once, for ever."""
+
 
 class View(Enum):
     """How a door looks to one who wants to pass now."""
@@ -87,6 +90,13 @@ class Gate:
         if self.probe is permit:
             self.probe = None
 
+    def inconclusive(self, permit: Permit, now: Now) -> None:
+        """The probe failed for another reason: somebody else must find out, but not in a rush."""
+        if self.probe is permit and not self.patient:
+            pause = getattr(getattr(self.because, "rule", None), "probe_every", PROBE_LEASE)
+            self.until = later(self.until, Instant(loop=now.loop + pause), now)
+        self.release_probe(permit)
+
     def reopen(self) -> None:
         """Everybody may pass again."""
         self.open = True
@@ -127,7 +137,9 @@ class Gate:
         return too_long or self.closings >= escalate.rejections
 
     def _until(self, judgement: Judgement, now: Now, wait: float) -> Instant:
-        hint = judgement.hint
+        hint = (
+            judgement.hint or None
+        )  # "come back after 0 s" is no answer to a lock or an empty balance
         if judgement.resets_at is not None:
             reset = Instant(wall=judgement.resets_at)
             return later(reset, Instant(loop=now.loop + (hint or 0.0)), now)
@@ -137,4 +149,4 @@ class Gate:
             wait = wait if hint is None else hint  # the server knows its lock better than the docs
         else:
             wait = max(wait, hint or 0.0)  # a hint is a floor, never jittered below
-        return Instant(loop=now.loop + wait)
+        return Instant(loop=now.loop + max(wait, SHORTEST_CLOSING))

@@ -12,7 +12,7 @@ finds and what ``answer`` spends, not these functions.
 import heapq
 from collections.abc import Iterator
 
-from resilience._core.admission.gate import Gate, View
+from resilience._core.admission.gate import SHORTEST_CLOSING, Gate, View
 from resilience._core.admission.model import (
     Admission,
     Again,
@@ -106,7 +106,7 @@ class Machine:
         """What becomes of the call after this attempt, and what it tells about the doors."""
         ticket = permit.ticket
         gate = self._gate(judgement.scope) if judgement.scope else None
-        self._conclude_probes(permit, judgement)
+        self._conclude_probes(permit, judgement, now)
         match judgement.verdict:
             case Verdict.SUCCESS:
                 return _RETURN
@@ -156,6 +156,14 @@ class Machine:
             gate.until = gate.until.carried(before, now)
             gate.first_closed += now.loop - before.loop - (now.wall - before.wall)
             gate.probe = None
+
+    def forget_waiting(self) -> None:
+        """The event loop of those who wait is gone, and they with it."""
+        for queue in self._queues.values():
+            for ticket in queue.by_order:
+                ticket.place = Place.GONE
+        self._queues.clear()
+        self._parked = 0
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -284,21 +292,24 @@ class Machine:
 
     # -- answering ----------------------------------------------------------------------------
 
-    def _conclude_probes(self, permit: Permit, judgement: Judgement) -> None:
+    def _conclude_probes(self, permit: Permit, judgement: Judgement, now: Now) -> None:
         for gate in permit.probes:
-            rejected = gate.key == judgement.scope and judgement.recovers is not Recovers.CAPACITY
-            if gate.probe is not permit or rejected:
-                continue  # overtaken by its lease, or about to be closed again
+            if gate.open or permit.epoch < gate.closed_epoch:
+                continue  # decided without it, or closed again since
+            if gate.key == judgement.scope and judgement.recovers is not Recovers.CAPACITY:
+                continue  # about to be closed again
             lived = judgement.verdict is Verdict.SUCCESS or (
                 # any answer of the application came past a window; only success proves that an
                 # exhausted account was topped up, or that a refused key was mended
                 gate.patient and judgement.verdict is not Verdict.RETRYABLE
             )
-            if lived:
+            if (
+                lived
+            ):  # even if its lease was over and another probe is under way: a slow call is one
                 gate.reopen()
                 self.restricted -= 1
             else:
-                gate.release_probe(permit)
+                gate.inconclusive(permit, now)
 
     def _reject(
         self, gate: Gate, permit: Permit, judgement: Judgement, now: Now, draw: float
@@ -326,7 +337,8 @@ class Machine:
             return Raise(Reason.NOT_REPEATABLE)
         if gate is not None:
             return Again(now.loop, "gate", max(0.0, gate.until.left(now)) if not gate.open else 0.0)
-        wait = max(judgement.rule.wait.delay(permit.ticket.sent - 1, draw), judgement.hint or 0.0)
+        backoff = judgement.rule.wait.delay(permit.ticket.sent - 1, draw)
+        wait = max(backoff, judgement.hint or 0.0, SHORTEST_CLOSING)
         return self._wait_alone(permit.ticket, wait, "hint" if judgement.hint else "backoff", now)
 
     def _retry(self, ticket: Ticket, judgement: Judgement, now: Now, draw: float) -> Answer:

@@ -62,7 +62,10 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
         merged = {key: value for key, value in base.items() if key not in BEHAVIOUR}
     for key, value in change.items():
         here = merged.get(key)
-        if isinstance(here, Mapping) and isinstance(value, Mapping):
+        whole = key == "wait" and isinstance(value, Mapping) and {"backoff", "until"} & set(value)
+        if whole:
+            merged[key] = value  # another generator has other arguments
+        elif isinstance(here, Mapping) and isinstance(value, Mapping):
             merged[key] = merge(here, value)
         elif key == "endpoints" and isinstance(here, list) and isinstance(value, list):
             merged[key] = _merged_endpoints(here, value)

@@ -57,7 +57,7 @@ def classify(
             matched_by=matched_by, status=outcome.status,
         )  # fmt: skip
     hint, problems = find_hint(
-        {name.lower(): value for name, value in outcome.headers.items()},
+        _plain_headers(outcome.headers),
         body_value=found.get(envelope.retry_after) if envelope and envelope.retry_after else None,
         message=message,
         quota=rule.verdict is Verdict.QUOTA,
@@ -73,6 +73,19 @@ def classify(
         problems=problems,
         status=outcome.status,
     )
+
+
+def _plain_headers(headers: Any) -> dict[str, str]:
+    """Lower-case names and text values; what some SDK calls headers may hold anything."""
+    try:
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        return {
+            name.lower(): str(value)
+            for name, value in pairs
+            if isinstance(name, str) and isinstance(value, (str, int, float))
+        }
+    except (TypeError, ValueError, AttributeError):
+        return {}
 
 
 def _read(table: Table, outcome: Outcome) -> tuple[dict[str, Any], bool]:
@@ -96,7 +109,7 @@ def _judge(  # noqa: PLR0911  # the precedence list, one return per line of it
     endpoint: str,
     cut: bool,
 ) -> tuple[Rule, str, str | None]:
-    status = outcome.status
+    status = outcome.status if isinstance(outcome.status, int) else None
     failed = status is not None and status >= CLIENT_ERROR
     flag, flag_code = envelope.failed_flag(found) if envelope else (None, None)
     if code is not None and envelope is not None and _is_success(table, envelope, code):
