@@ -67,6 +67,12 @@ async def by_hand(func: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
     raise RuntimeError
 
 
+async def by_hand_in_time(func: Callable[..., Awaitable[Any]], **kwargs: Any) -> Any:
+    """The same, with a deadline."""
+    async with asyncio.timeout(30):
+        return await by_hand(func, **kwargs)
+
+
 def contenders() -> dict[str, Timed]:
     """Everybody's way of calling ``provider``; the first is what the others are measured by."""
     guard = Guard("memories_ai")
@@ -85,6 +91,7 @@ def contenders() -> dict[str, Timed]:
         "hand-written loop": lambda: by_hand(provider, page=1),
         "guard.call": lambda: guard.call(provider, page=1),
         "@guard": lambda: decorated(page=1),
+        "hand-written, in asyncio.timeout": lambda: by_hand_in_time(provider, page=1),
         "guard.call, with a deadline": lambda: watched.call(provider, page=1),
         f"backoff {version('backoff')}": lambda: with_backoff(page=1),
         f"tenacity {version('tenacity')}": lambda: with_tenacity(page=1),

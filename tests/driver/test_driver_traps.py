@@ -1,0 +1,229 @@
+"""Traps that a guard once fell into, or its peers do: each is a way to do damage quietly."""
+
+import asyncio
+import io
+import time
+
+import aiohttp
+import anyio
+import pytest
+from aiohttp import web
+
+from resilience import FatalError, Guard, Policy, QuotaError, RetriesExhausted, quota, report
+from resilience.testing import FixedChance, Script, VirtualLoop, run_virtual, wall
+
+LOCKED = {"code": 40112, "message": "try again in 0s", "data": None}
+FINE = {"code": 0, "message": "ok", "data": {}}
+
+
+def memos(**settings):
+    return Guard("memos_cloud", chance=FixedChance(1.0), wall=wall, **settings)
+
+
+def test_a_hint_of_zero_is_no_answer_to_a_lock():
+    """``Retry-After: 0`` on a cool-down waits as documented instead of hammering."""
+
+    async def main():
+        script = Script([LOCKED, FINE])
+        await memos().options(max_wait=None).call(script)
+        return script.asked_at
+
+    assert run_virtual(main) == [0.0, 600.0]
+
+
+def test_a_policy_without_any_wait_does_not_spin():
+    """Even a window that waits 0 s is not knocked at twice at the same instant."""
+    policy = Policy.load("memos_cloud").with_codes(
+        {"1": quota(wait={"backoff": "constant", "interval": 0})}
+    )
+
+    async def main():
+        script = Script([{"code": 1, "message": ""}])
+        with pytest.raises(QuotaError):
+            await Guard(policy, chance=FixedChance(0.0)).options(max_wait=1.0).call(script)
+        return script.calls
+
+    assert 2 <= run_virtual(main) <= 21
+
+
+def test_calls_slower_than_a_lease_reopen_a_window():
+    """Forty calls of six seconds are served in a few rounds after one rejection."""
+    asked = []
+
+    async def slow():
+        asked.append(anyio.current_time())
+        first = len(asked) == 1
+        await anyio.sleep(0 if first else 6)
+        return {"code": 40309, "message": ""} if first else FINE
+
+    async def main():
+        guard = memos()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(40):
+                tasks.start_soon(guard.call, slow)
+        return anyio.current_time()
+
+    assert run_virtual(main) < 20
+
+
+@pytest.mark.parametrize(
+    "content", [lambda: io.BytesIO(b"video"), lambda: iter([b"video"]), lambda: map(bytes, [b"v"])]
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_is_used_up_is_not_sent_again(content, wrapped):
+    """A file or an iterator was read by the first attempt; a second would upload nothing."""
+
+    async def upload(files):
+        list(files["file"] if wrapped else files)
+        sent.append(1)
+        return {"code": 40309, "message": ""}
+
+    sent = []
+
+    async def main():
+        argument = {"file": content()} if wrapped else content()
+        with pytest.raises(QuotaError) as caught:
+            await memos().call(upload, argument)
+        assert caught.value.reason == "not_repeatable"
+
+    run_virtual(main)
+    assert sent == [1]
+
+
+async def test_a_timeout_covers_the_reading_of_the_answer():
+    """Headers came, the body stalls: the attempt ends in time."""
+    gone = asyncio.Event()
+
+    async def stall(request):
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await gone.wait()
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", stall)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    async with aiohttp.ClientSession() as session:
+
+        async def get():
+            return await session.get(f"http://{host}:{port}/")
+
+        guard = Guard("http").options(attempt_timeout=0.1, max_attempts=1)
+        started = time.monotonic()
+        with pytest.raises(RetriesExhausted):
+            await guard.call(get)
+        assert time.monotonic() - started < 5
+        gone.set()
+    await runner.cleanup()
+
+
+def test_a_loop_that_was_closed_under_its_callers_is_forgotten():
+    """A notebook's or a test's closed loop does not make the guard unusable for ever."""
+    guard = Guard("memos_cloud", chance=FixedChance(1.0))
+    loop = VirtualLoop()
+    closed = Script([{"code": 40309, "message": ""}])
+
+    async def leave_one_behind():
+        task = asyncio.ensure_future(guard.call(closed))
+        await asyncio.sleep(0.5)
+        return task
+
+    task = loop.run_until_complete(leave_one_behind())
+    loop.close()
+    task._log_destroy_pending = False
+
+    async def main():
+        return await guard.call(Script([FINE]))
+
+    assert run_virtual(main) == FINE
+    del task
+
+
+def test_an_outage_does_not_let_everybody_probe_an_empty_account():
+    """A probe that ends in a server error is one probe; the next comes ``probe_every`` later."""
+    policy = Policy.load("memos_cloud").with_codes({"1": quota("exhausted", probe_every=10)})
+    down = {"code": 50000, "message": ""}
+
+    async def main():
+        guard = Guard(policy, chance=FixedChance(1.0)).options(max_attempts=1, endpoint="x")
+        script = Script([{"code": 1, "message": ""}, down, down])
+        for _ in range(20):
+            with pytest.raises((QuotaError, RetriesExhausted)):
+                await guard.call(script)
+        await anyio.sleep(10)
+        for _ in range(20):
+            with pytest.raises((QuotaError, RetriesExhausted)):
+                await guard.call(script)
+        return script.calls
+
+    assert run_virtual(main) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict"),
+    [
+        ({"code": "0429"}, "quota"),
+        ({"code": "0429", "message": "m"}, "quota"),
+        ({"code": "0000"}, "success"),
+    ],
+)
+def test_a_code_alone_is_enough(body, verdict):
+    """Without the message beside it, a code still means what it means."""
+    assert Policy.load("memories_ai").classify(body, status=200).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": None},
+        {"Retry-After": -1},
+        {"Retry-After": b"5"},
+        {"Date": 5},
+        {1: "x"},
+        [("a", "b")],
+        7,
+    ],
+)
+def test_headers_of_any_make_never_raise(headers):
+    """What some SDK calls headers is read as far as it makes sense."""
+    assert Policy.load("http").classify(None, status=503, headers=headers).verdict == "retryable"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "error"),
+    [("127.0.0.1:80", TypeError), (["http://127.0.0.1"], ValueError), ([], ValueError)],
+)
+def test_hosts_that_would_guard_nothing_are_refused(hosts, error):
+    """A middleware that silently lets everything pass is worse than none."""
+    with pytest.raises(error, match="hosts"):
+        Guard("memories_ai").aiohttp(hosts=hosts)
+
+
+def test_a_child_policy_may_change_the_generator():
+    """``wait`` is one thing: another generator does not inherit the arguments of the first."""
+    policy = Policy.from_dict(
+        {"name": "mine", "extends": "memories_ai",
+         "codes": {"0429": {"wait": {"backoff": "constant", "interval": 3}}}}
+    )  # fmt: skip
+    assert policy.codes["0429"].wait.schedule[0] == 3
+
+
+def test_a_users_own_object_is_left_alone():
+    """Nothing is written into what the guard only hands through."""
+
+    class Model:
+        code, message = 0, "ok"
+
+    model = Model()
+
+    async def main():
+        await memos().call(Script([lambda: model]))
+        with pytest.raises(FatalError):
+            await memos().call(Script([{"code": 40000, "message": ""}]))
+
+    run_virtual(main)
+    assert vars(model) == {}
+    assert report(model) is None

@@ -1,0 +1,69 @@
+"""Traps that the poller once fell into."""
+
+import anyio
+import pytest
+
+from pollers import JobFailed, JobSucceeded, Poller, PollerStopped
+from pollers.sources import CallableSource
+from resilience import Guard
+from resilience.testing import FixedChance, Script, run_virtual, wall
+
+
+def source(answer, **settings):
+    async def status(_job_id):
+        return answer() if callable(answer) else answer
+
+    return CallableSource(status, succeeded=["done"], failed=["broken"], **settings)
+
+
+async def test_half_an_emoji_in_a_cause_is_stored(tmp_path):
+    """Text that UTF-8 can't carry is mended, not fatal to the poller at every start."""
+    broken = {"status": "broken", "cause": "bad codec \ud83d"}
+    async with Poller(source(broken), store=str(tmp_path / "j.db")) as poller:
+        event = await (await poller.watch("a")).result()
+    assert isinstance(event, JobFailed)
+    assert event.cause == "bad codec ?"
+
+
+def test_a_poller_that_ended_by_itself_is_not_silent():
+    """A program that only has sinks learns on leaving that the API refused it."""
+    refused = Guard("memories_ai", chance=FixedChance(1.0), wall=wall)
+
+    async def ask(_job_id):
+        return {"code": "0401", "msg": "no"}
+
+    async def main():
+        asked = CallableSource(ask, succeeded=["done"], failed=[], guard=refused)
+        with pytest.raises(PollerStopped, match="0401"):
+            async with Poller(asked, on_refused="stop", wall=wall) as poller:
+                await poller.watch("a")
+                await anyio.sleep(5)
+
+    run_virtual(main)
+
+
+def test_a_block_of_settings_around_the_poller_does_not_reach_its_looks():
+    """A look is one attempt, in whatever ``using`` block the poller was entered."""
+    guard = Guard("http", chance=FixedChance(1.0), wall=wall)
+    asked = Script([TimeoutError(), TimeoutError(), "done"])
+
+    async def main():
+        with guard.using(max_attempts=9, idempotent=True):
+            async with Poller(
+                CallableSource(asked, succeeded=["done"], failed=[], guard=guard),
+                wall=wall,
+                chance=FixedChance(1.0),
+            ) as poller:
+                event = await (await poller.watch("a")).result()
+        assert isinstance(event, JobSucceeded)
+        return asked.asked_at
+
+    first, second, third = run_virtual(main)
+    assert second - first == pytest.approx(1.0)  # the scheduler's own back-off: 1 s, then 2 s
+    assert third - second == pytest.approx(2.0)
+
+
+def test_a_sync_function_is_refused_at_once():
+    """It would be called for half an hour, and the job would expire without a reason."""
+    with pytest.raises(TypeError, match="async def"):
+        CallableSource(lambda _job_id: "done", succeeded=["done"], failed=[])
