@@ -33,6 +33,7 @@ from resilience._options import INFINITE, Options, seconds
 from resilience.policies import Policy
 from resilience.records import Record
 
+_LOOP_TIME = asyncio.BaseEventLoop.time
 _RUN: RunVar[object] = RunVar("resilience.run")
 
 
@@ -82,7 +83,8 @@ class Shared:
         except RuntimeError:
             found: Callable[[], float] = anyio.current_time
         else:
-            plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+            # a loop in virtual time has a clock of its own, by class or patched into the instance
+            plain = getattr(loop.time, "__func__", None) is _LOOP_TIME
             found = time.monotonic if plain else loop.time
         if found != self.clock:
             self.clock = found

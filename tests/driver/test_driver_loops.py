@@ -4,9 +4,9 @@ import asyncio
 
 import anyio
 import pytest
-from driver_kit import EMPTY, EPOCH, LOCKED, OK, at_rest, instant, make_guard, on_trio
+from driver_kit import BAD, EMPTY, EPOCH, LOCKED, OK, at_rest, instant, make_guard, on_trio
 
-from resilience import QuotaError
+from resilience import FatalError, QuotaError
 from resilience.testing import Script, VirtualLoop, run_virtual
 
 
@@ -123,3 +123,23 @@ def test_elapsed_in_the_second_loop(loops):
 
     first(before)
     second(after)
+
+
+def test_a_clock_patched_into_the_loop_is_the_one_that_counts():
+    """Other test kits replace ``loop.time`` of an ordinary loop; elapsed and deadlines follow it."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        shift = [1000.0]
+        plain = loop.time
+        loop.time = lambda: plain() + shift[0]
+
+        async def read():
+            shift[0] += 50.0
+            return BAD
+
+        with pytest.raises(FatalError) as caught:
+            await make_guard().call(read)
+        assert 50.0 <= caught.value.elapsed < 55.0
+
+    asyncio.run(main())
