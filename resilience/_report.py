@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Any, cast
 
 from resilience._attempt import Finished
+from resilience._core.admission.gate import Gate
 from resilience._core.admission.model import Reason
-from resilience._core.policy.model import Classification, Outcome, Verdict
+from resilience._core.instants import Now
+from resilience._core.policy.model import Classification, Outcome, Rule, Verdict
 from resilience.errors import (
     AlreadyDone,
     DeadlineExceeded,
@@ -77,6 +79,21 @@ def attach(finished: Finished, error: ResilienceError | None, *, on_results: boo
             _note(holder, told)
 
 
+def described(gate: Gate, now: Now) -> dict[str, Any]:
+    """A closed door as plain data."""
+    because: Classification | None = gate.because
+    return {
+        "scope": str(gate.key),
+        "state": "probing" if gate.probe is not None else "closed",
+        "recovers": gate.kind.value,
+        "code": because.code if because else None,
+        "title": because.title if because else "",
+        "remedy": because.remedy if because else "",
+        "closings": gate.closings,
+        "resume_at": at(gate.opens(now).wall_time(now)),
+    }
+
+
 def remember_success(
     holder: object, policy: Policy, where: "str | tuple[str, Any]", elapsed: float
 ) -> None:
@@ -145,3 +162,13 @@ def _error_class(reason: Reason, because: Classification | None) -> type[Resilie
     if because.verdict is Verdict.QUOTA:
         return QuotaError
     return DeadlineExceeded if reason is Reason.DEADLINE else RetriesExhausted
+
+
+def classification_of(error: ResilienceError, seen: Classification | None) -> Classification:
+    """An inner guard's error speaks for itself; what it was made from knows the hint too."""
+    if seen is not None and seen.rule is error.rule:
+        return seen
+    rule = error.rule or Rule(key="unknown", verdict=Verdict.FATAL)
+    return Classification(
+        verdict=rule.verdict, code=error.code, message=error.message, rule=rule, matched_by=rule.key
+    )

@@ -6,7 +6,6 @@ by one look at the body, and builds nothing.  Everything else goes to the driver
 """
 
 import asyncio
-import inspect
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
@@ -20,12 +19,20 @@ import anyio
 from resilience import observe
 from resilience._attempt import Attempted, Finished, First, release_response
 from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
-from resilience._core.admission.model import Reason
+from resilience._core.admission.model import Reason, ScopeKey
 from resilience._core.policy.classify import classify
-from resilience._core.policy.model import Classification, Outcome, Rule, Verdict
+from resilience._core.policy.model import Classification, Outcome, Verdict
 from resilience._driver import Call, timed_out
+from resilience._functions import check_function, is_spent_by_use
 from resilience._options import INFINITE, CallSettings, Options, seconds
-from resilience._report import attach, error_of, is_response, remember_success
+from resilience._report import (
+    attach,
+    classification_of,
+    described,
+    error_of,
+    is_response,
+    remember_success,
+)
 from resilience._shared import Shared
 from resilience.adapters.results import outcome_of_exception, outcome_of_result
 from resilience.errors import (
@@ -192,7 +199,7 @@ class Guard:
         Raises:
             TypeError: a sync function or an async generator.
         """
-        _check_function(func)
+        check_function(func)
 
         @wraps(func)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -245,7 +252,7 @@ class Guard:
             outer.last, outer.request = tried.found, tried.request
             return await self._hand_out(self._single(tried, endpoint), options)
         call = Call(self._shared, options, endpoint=endpoint, started=started)
-        once = any(map(_is_spent_by_use, (*args, *kwargs.values())))
+        once = any(map(is_spent_by_use, (*args, *kwargs.values())))
         finished = await call.run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
         return await self._hand_out(finished, options)
 
@@ -313,6 +320,38 @@ class Guard:
         """For adapters: seconds since the reading that ``fast_lane`` gave."""
         return self._shared.clock() - reading
 
+    # -- looking in and stepping in ------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state of every door that is not open, as plain data, with what closed it.
+
+        ``{"account", "policy", "waiting", "doors": [{"scope", "state", "recovers", "code", "title",
+        "remedy", "closings", "resume_at"}]}``: ``state`` is ``closed`` or ``probing``, ``resume_at``
+        an aware datetime in UTC.  Call it inside the event loop.
+        """
+        shared = self._shared
+        now = shared.now()
+        return {
+            "account": shared.account,
+            "policy": shared.policy.version,
+            "waiting": shared.machine.parked,
+            "doors": [described(g, now) for g in shared.machine.gates.values() if not g.open],
+        }
+
+    def reset(self, scope: str | None = None) -> list[str]:
+        """Open the doors of a scope, or all: for people who just topped up or mended a key.
+
+        Args:
+            scope: ``account``, ``endpoint:list`` or ``group:chat``, as in ``snapshot``; None for all.
+
+        Returns:
+            The scopes that were closed.  Those who wait before them go on.
+        """
+        opened = self._shared.machine.reset(None if scope is None else ScopeKey(scope))
+        if opened:
+            self._shared.pump()
+        return [str(key) for key in opened]
+
     # -- judging ------------------------------------------------------------------------------
 
     def _endpoint(self, func: Callable[..., Any], options: Options) -> str:
@@ -329,7 +368,7 @@ class Guard:
         """Fill in ``found``: what came back, or what an adapter below saw and the client hid."""
         seen = frame.last
         if isinstance(tried.exception, ResilienceError):
-            tried.found = _of_error(tried.exception, seen)
+            tried.found = classification_of(tried.exception, seen)
             return
         if tried.exception is not None:
             outcome: Outcome | None = outcome_of_exception(tried.exception)
@@ -415,45 +454,6 @@ async def _within(limit: float, awaitable: Awaitable[T]) -> T:
         raise
 
 
-def _is_spent_by_use(argument: object, depth: int = 1) -> bool:
-    """A file, an iterator or a generator gives its content once; a second attempt would send nothing.
-
-    Looks into the containers that arguments come in (``files={"file": handle}``), one level deep.
-    """
-    if isinstance(argument, (str, bytes, int, float)):
-        return False
-    if any(hasattr(argument, name) for name in ("__next__", "__anext__", "readline")):
-        return True
-    if depth and isinstance(argument, (dict, list, tuple, set)):
-        inside = argument.values() if isinstance(argument, dict) else argument
-        return any(_is_spent_by_use(one, depth - 1) for one in inside)
-    return False
-
-
-def _of_error(error: ResilienceError, seen: Classification | None) -> Classification:
-    """An inner guard's error speaks for itself; what it was made from knows the hint too."""
-    if seen is not None and seen.rule is error.rule:
-        return seen
-    rule = error.rule or Rule(key="unknown", verdict=Verdict.FATAL)
-    return Classification(
-        verdict=rule.verdict, code=error.code, message=error.message, rule=rule, matched_by=rule.key
-    )
-
-
-def _check_function(func: Any) -> None:
-    """Refuse what can't be awaited, naming the right form."""
-    if inspect.isasyncgenfunction(func):
-        msg = f"{_name(func)} is an async generator: guard the call that opens the stream instead"
-        raise TypeError(msg)
-    if not callable(func):
-        msg = f"{func!r} can't be called: give the async function and its arguments, not its result"
-        raise TypeError(msg)
-    plain = inspect.isfunction(func) or inspect.ismethod(func) or inspect.isbuiltin(func)
-    if plain and not inspect.iscoroutinefunction(inspect.unwrap(func)):
-        msg = f"{_name(func)} is a sync function: guard an 'async def' (anyio.to_thread.run_sync helps)"
-        raise TypeError(msg)
-
-
 def _check_call(func: Any, error: Exception) -> None:
     """Let the caller's own mistakes through as they are: wrong arguments, or nothing to await.
 
@@ -465,11 +465,7 @@ def _check_call(func: Any, error: Exception) -> None:
         trace = trace.tb_next
     if trace.tb_frame.f_globals is globals():
         try:
-            _check_function(func)
+            check_function(func)
         except TypeError as mistake:
             raise mistake from None
         raise error
-
-
-def _name(func: Any) -> str:
-    return getattr(func, "__qualname__", None) or repr(func)

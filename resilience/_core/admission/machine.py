@@ -157,6 +157,17 @@ class Machine:
             gate.first_closed += now.loop - before.loop - (now.wall - before.wall)
             gate.probe = None
 
+    def reset(self, key: ScopeKey | None = None) -> list[ScopeKey]:
+        """Open a door, or every one, because somebody knows better; the keys of those opened."""
+        closed = [g for g in self.gates.values() if not g.open and key in (None, g.key)]
+        for gate in closed:
+            gate.reopen()
+        self.restricted -= len(closed)
+        self.epoch += bool(closed)  # what was sent before tells nothing about the doors any more
+        for gate in closed:
+            gate.closed_epoch = self.epoch
+        return [gate.key for gate in closed]
+
     def forget_waiting(self) -> None:
         """The event loop of those who wait is gone, and they with it."""
         for queue in self._queues.values():
