@@ -457,13 +457,13 @@ async def _within(limit: float, awaitable: Awaitable[T]) -> T:
 def _check_call(func: Any, error: Exception) -> None:
     """Let the caller's own mistakes through as they are: wrong arguments, or nothing to await.
 
-    A TypeError that was raised in this module was not raised by the function but by calling it.
+    A TypeError that was raised in here was not raised by the function but by calling it.
     """
     if not isinstance(error, TypeError) or (trace := error.__traceback__) is None:
         return
     while trace.tb_next is not None:
         trace = trace.tb_next
-    if trace.tb_frame.f_globals is globals():
+    if trace.tb_frame.f_globals.get("__name__") in (__name__, check_function.__module__):
         try:
             check_function(func)
         except TypeError as mistake:
