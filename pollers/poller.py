@@ -122,6 +122,9 @@ class Poller:
             final_grace=final_grace,
         )  # fmt: skip
         self._loops = [Loop(self, source) for source in sources]
+        for sink in sinks:
+            if not isinstance(sink, CallbackSink) and not callable(sink):
+                raise TypeError(f"sinks: {sink!r} is neither a function nor a CallbackSink")
         self._sinks = [s if isinstance(s, CallbackSink) else CallbackSink(s) for s in sinks]
         _refuse_twins("sources", [f"{o.source.kind} of {o.shard}" for o in self._loops])
         _refuse_twins("sinks", [sink.name for sink in self._sinks])

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
+from resilience._core.policy.section import suggestion
+
 INFINITE = float("inf")
 
 
@@ -59,6 +61,10 @@ class Options:
 
     def changed(self, changes: dict[str, Any]) -> "Options":
         """A copy with some settings replaced."""
+        for name in changes:
+            if name not in self.__slots__:
+                hint = suggestion(name, self.__slots__)
+                raise TypeError(f"there is no setting {name!r}{hint}: {', '.join(self.__slots__)}")
         return replace(self, **changes) if changes else self
 
 

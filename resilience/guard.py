@@ -316,6 +316,11 @@ class Guard:
         busy = machine.restricted or self._limit is not None or CONTEXT.get() is not None
         return (machine.epoch, self._shared.clock()) if self._plain and not busy else None
 
+    def tell_unguarded(self, host: str) -> None:
+        """For adapters: say once that a host is let through, or nobody would notice a wrong list."""
+        if self._shared.once(f"unguarded: {host}"):
+            observe.LOG.warning("requests to %r pass unguarded: it is not in hosts", host)
+
     def since(self, reading: float) -> float:
         """For adapters: seconds since the reading that ``fast_lane`` gave."""
         return self._shared.clock() - reading

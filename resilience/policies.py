@@ -142,6 +142,11 @@ class Policy:
         codes = dict(self._data.get("codes", {}))
         for given, behaviour in changes.items():
             code = self._canonical(str(given))
+            if not isinstance(behaviour, Mapping):
+                raise PolicyError(
+                    f"with_codes: {code}: {behaviour!r} is not a behaviour: write fatal(), quota(…), "
+                    "retryable(…) or success()"
+                )
             kept = {key: value for key, value in codes.get(code, {}).items() if key in KEPT}
             codes[code] = {**kept, **behaviour}
         return type(self)({**self._data, "codes": codes}, source=f"{self.source} + with_codes")

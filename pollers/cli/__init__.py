@@ -2,12 +2,13 @@
 
 stdout carries data only; everything said to a person goes to stderr.  Exit codes: 0 all succeeded,
 1 some job failed or expired, 2 bad usage or a store that can't be used, 3 the API refused us,
-130 interrupted.
+130 interrupted, 143 terminated, 141 when nobody reads the output any more.
 """
 
 import sys
 
 OK, SOME_FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
+TERMINATED, PIPE_CLOSED = 143, 141
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """The commands and their options; what they do is in the modules beside this one."""
 
+import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 import anyio
 import click
 
-from pollers.cli import INTERRUPTED, USAGE
+from pollers.cli import INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE
 from pollers.cli.show import show_events, show_jobs
 from pollers.cli.watch import KEY_NAMES, WatchOptions, watch
 from pollers.errors import BadCursor, StoreError
@@ -102,6 +104,9 @@ def watch_command(*, store: str | None, verbose: bool, **given: Any) -> None:
     """Watch jobs until they end; print the terminal event of each.
 
     A job that ended earlier prints its stored event.  Ctrl-C keeps the store.
+
+    Exit codes: 0 all succeeded, 1 some failed or expired, 2 bad usage, 3 the API refused us, 130
+    interrupted.
     """
     options = WatchOptions(store=store or _default_store(), **given)
     _run(lambda: watch(options), verbose=verbose)
@@ -138,7 +143,13 @@ def jobs(store: str | None, state: str | None, output: str) -> None:
     "--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True
 )
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=int, default=8080, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="0 takes a free one.",
+)
 @click.option(
     "--key", "keys", multiple=True, help="Accept this key only (repeatable).  [default: any]"
 )
@@ -149,7 +160,11 @@ def jobs(store: str | None, state: str | None, output: str) -> None:
     metavar="INTERFACE=CALLS/SECONDS",
     help="Such as list=5/1 or upload=1/60 (repeatable).",
 )
-@click.option("--points", type=float, help="Balance; each upload costs 1.  [default: endless]")
+@click.option(
+    "--points",
+    type=click.FloatRange(min=0),
+    help="Balance; each upload costs 1.  [default: endless]",
+)
 @click.option(
     "--parse-seconds", type=float, help="Time that parsing takes.  [default: by duration]"
 )
@@ -168,7 +183,7 @@ def emulate(**given: Any) -> None:
     "--keep",
     type=click.Path(file_okay=False),
     metavar="DIR",
-    help="Leave videos, store and events there.",
+    help="Leave the videos and the store there.",
 )
 @click.option("--plain", is_flag=True, help="Lines instead of a live display.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Chance of the faults.")
@@ -181,22 +196,38 @@ def demo(**given: Any) -> None:
 
 def _run(main: Main, *, verbose: bool = False) -> None:
     """Run a command to its exit code; a person's mistakes become one line on stderr."""
-    if verbose:
-        import logging
-
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s %(message)s")
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(name)s %(message)s")
+    if not verbose:
+        logging.getLogger("resilience").setLevel(
+            logging.ERROR
+        )  # the poller tells of the same looks
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = anyio.run(main)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:
+    except BaseException as error:  # noqa: BLE001  # told apart below, and raised if it is none of these
+        code = _code_of(error)
+    raise SystemExit(code)
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    """TERM ends as cleanly as Ctrl-C: what was begun is cleaned up."""
+    raise SystemExit(TERMINATED)
+
+
+def _code_of(error: BaseException) -> int:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, BrokenPipeError):  # whoever read our output has enough, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = INTERRUPTED
-    except (StoreError, BadCursor, PolicyError, click.UsageError) as error:
+        return PIPE_CLOSED
+    if isinstance(error, (StoreError, BadCursor, PolicyError, click.UsageError)):
         said = error.format_message() if isinstance(error, click.UsageError) else str(error)
         click.echo(f"pollers: {said}", err=True)
-        code = USAGE
-    raise SystemExit(code)
+        return USAGE
+    raise error
 
 
 def _default_store() -> str:

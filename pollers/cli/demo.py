@@ -94,6 +94,8 @@ async def demo(*, keep: str | None, plain: bool, seed: int) -> int:
 def _folder(keep: str | None) -> Iterator[Path]:
     if keep:
         Path(keep).mkdir(parents=True, exist_ok=True)
+        if any(Path(keep).iterdir()):
+            raise click.UsageError(f"--keep {keep}: give a folder that is empty or does not exist")
         yield Path(keep)
         return
     with tempfile.TemporaryDirectory(prefix="pollers-demo-") as name:

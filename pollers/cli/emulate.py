@@ -39,6 +39,8 @@ async def emulate(
         await serve(host=host, port=port, ready=ready, **settings)
     except OSError as error:
         raise click.UsageError(f"cannot listen on {host}:{port}: {error}") from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     return OK
 
 

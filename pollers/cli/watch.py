@@ -43,6 +43,8 @@ class WatchOptions:
 
 async def watch(options: WatchOptions) -> int:
     """Watch until every id has ended; returns the exit code."""
+    if not all(options.ids):
+        raise click.UsageError("an id is empty")
     key = _key(options.api_key_env)
     base_url = options.base_url or BASE_URL
     guard = Guard(Policy.load(options.policy or options.provider), options.account)
@@ -71,7 +73,8 @@ async def _watch_with(poller: Poller, options: WatchOptions) -> int:
             ids = list(dict.fromkeys(options.ids))
             handles = await poller.watch_many(ids, deadline=options.deadline, again=options.again)
             if options.output == "text":
-                click.echo(f"watching {len(handles)} {options.kind} in {options.store}", err=True)
+                count = f"{len(handles)} {options.kind if len(handles) > 1 else 'video'}"
+                click.echo(f"watching {count} in {options.store}", err=True)
             async with anyio.create_task_group() as tasks:
                 for handle in handles:
                     tasks.start_soon(partial(_print_result, handle, ended, options.output))

@@ -86,7 +86,10 @@ class Middleware:
 
     def _is_ours(self, request: ClientRequest) -> bool:
         host = request.url.raw_host or ""  # ``host`` would be decoded anew for each request
-        return host in self.hosts or f"{host}:{request.url.port}" in self.hosts
+        ours = host in self.hosts or f"{host}:{request.url.port}" in self.hosts
+        if not ours:
+            self.guard.tell_unguarded(host)
+        return ours
 
 
 def _checked(hosts: Collection[str]) -> frozenset[str]:
@@ -160,6 +163,8 @@ def _in_buffer(response: ClientResponse) -> bytes | None:
 
 
 def _replayable(request: ClientRequest, tried: Attempted) -> bool:
+    if getattr(getattr(request, "_timer", None), "_cancelled", False):
+        return False  # the client's own time for this request is over: nothing more would be sent
     body = request.body
     if isinstance(body, (bytes, bytearray)):
         return True

@@ -67,7 +67,7 @@ def codes(policy: Policy, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(words.listed(policy), indent=2, ensure_ascii=False))
         return
-    rules = policy.codes
+    rules = words.rules(policy)
     rows = [_cells(row, rules[row["code"]]) for row in words.listed(policy)]
     if sys.stdout.isatty():
         _draw(policy, rows)

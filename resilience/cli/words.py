@@ -70,13 +70,18 @@ def explained(policy: Policy, found: Classification) -> dict[str, Any]:
 
 def listed(policy: Policy) -> list[dict[str, Any]]:
     """``resilience codes --output json``: one object per code, aliases right after their code."""
-    rows = [_row(code, rule) for code, rule in policy.codes.items()]
+    rows = [_row(code, rule) for code, rule in rules(policy).items()]
     order = {row["code"]: n for n, row in enumerate(rows)}
     return sorted(rows, key=lambda row: (order[row["alias_of"] or row["code"]], order[row["code"]]))
 
 
+def rules(policy: Policy) -> Mapping[str, Rule]:
+    """The codes of a policy; for one without codes of its own, the HTTP statuses."""
+    return policy.codes or {**policy.table.http, **policy.table.http_families}
+
+
 def _row(code: str, rule: Rule) -> dict[str, Any]:
-    own = rule.key.removeprefix("codes.")
+    own = rule.key.split(".", 1)[-1]
     return {
         "code": code,
         "alias_of": None if own == code else own,

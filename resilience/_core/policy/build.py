@@ -92,6 +92,7 @@ def build(data: Mapping[str, Any], *, source: str) -> Table:
         PolicyError: naming the file, the key and the value.
     """
     top = Section(data, source=source)
+    top.only(TOP_KEYS)
     name = top.take("name", "", read.text)
     if not name:
         raise top.error("name", name, "the name of a policy")

@@ -62,6 +62,12 @@ class Section:
         """What has not been taken yet."""
         return list(self._left)
 
+    def only(self, known: Iterable[str]) -> None:
+        """Complain about the first key that nobody knows, before anything is said of the others."""
+        known = tuple(known)
+        strange = {key: value for key, value in self._left.items() if key not in known}
+        Section(strange, source=self.source, path=self.path).done(known)
+
     def done(self, known: Iterable[str]) -> None:
         """Complain about the first key that nobody took."""
         for key, value in self._left.items():
