@@ -151,6 +151,9 @@ async def test_a_mended_key_goes_on_by_itself_when_stalled(emulator, tmp_path):
     ("words", "said"),
     [
         pytest.param(["watch"], "Missing argument", id="no ids"),
+        pytest.param(["watch", ""], "an id is empty", id="empty id"),
+        pytest.param(["emulate", "--limit", "foo=1/2"], "foo", id="bad interface"),
+        pytest.param(["emulate", "--port", "99999"], "99999", id="bad port"),
         pytest.param(["watch", "--base-url", "nonsense", "VI1"], "base_url", id="bad url"),
         pytest.param(["watch", "--deadline", "0", "VI1"], "deadline", id="bad deadline"),
         pytest.param(["watch", "--policy", "nowhere.toml", "VI1"], "nowhere.toml", id="bad policy"),
@@ -274,3 +277,43 @@ async def test_the_demo_ends_well_and_leaves_nothing_behind(tmp_path, monkeypatc
     assert "nothing was lost" in ran.out
     assert "kill -9" in ran.out
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_term_cleans_up_like_ctrl_c(tmp_path, monkeypatch):
+    """A supervisor's TERM leaves no temporary folder behind."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    process = await start("emulate", "--port", "0")
+    await asyncio.wait_for(process.stderr.readline(), 10)
+    process.terminate()
+    await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 143
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_reader_that_has_enough_is_no_traceback(emulator, tmp_path):
+    """``pollers watch … | head -1`` ends quietly."""
+    ids = [f"VI{number}" for number in range(30)]
+    for number in ids:
+        emulator.add_video(number, parse_after=0)
+    words = " ".join(watch_words(emulator, tmp_path / "j.db", *ids))
+    env = {**os.environ, "MEMORIES_API_KEY": "sk-test", "PYTHONUNBUFFERED": "1"}
+    process = await asyncio.create_subprocess_shell(
+        f"{sys.executable} -m pollers.cli {words} | head -1",
+        env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert len(out.splitlines()) == 1
+    assert b"Traceback" not in err
+
+
+async def test_what_fails_while_watching_is_told(tmp_path):
+    """A server that is not there is not half an hour of silence."""
+    process = await start(
+        "watch", "--base-url", "http://127.0.0.1:9/", "--store", str(tmp_path / "j.db"), "VI1"
+    )
+    line = b""
+    while b"look_failed" not in line:
+        line = await asyncio.wait_for(process.stderr.readline(), 10)
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    assert b"ClientConnectorError" in line

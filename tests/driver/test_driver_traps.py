@@ -9,7 +9,17 @@ import anyio
 import pytest
 from aiohttp import web
 
-from resilience import FatalError, Guard, Policy, QuotaError, RetriesExhausted, quota, report
+from resilience import (
+    FatalError,
+    Guard,
+    Policy,
+    PolicyError,
+    QuotaError,
+    RetriesExhausted,
+    fatal,
+    quota,
+    report,
+)
 from resilience.testing import FixedChance, Script, VirtualLoop, run_virtual, wall
 
 LOCKED = {"code": 40112, "message": "try again in 0s", "data": None}
@@ -227,3 +237,74 @@ def test_a_users_own_object_is_left_alone():
     run_virtual(main)
     assert vars(model) == {}
     assert report(model) is None
+
+
+async def _served(handler):
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    return runner, f"http://{host}:{port}/"
+
+
+async def test_the_clients_own_timeout_of_a_request_is_the_end():
+    """aiohttp's ``timeout=`` covers all attempts; once it is over nothing more is tried."""
+    asked = []
+
+    async def slow(_request):
+        asked.append(1)
+        await asyncio.sleep(0.5)
+        return web.json_response({"code": "0000", "msg": "ok"})
+
+    runner, url = await _served(slow)
+    guard = Guard("memories_ai")
+    async with aiohttp.ClientSession(middlewares=[guard.aiohttp(hosts=["127.0.0.1"])]) as session:
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await session.get(url, timeout=aiohttp.ClientTimeout(total=0.1))
+        assert time.monotonic() - started < 0.45
+    assert asked == [1]
+    await runner.cleanup()
+
+
+async def test_a_host_that_is_not_guarded_is_told_once(caplog):
+    """A list of hosts that misses the server would else go unnoticed."""
+
+    async def fine(_request):
+        return web.json_response({"code": "0429", "msg": "busy"})
+
+    runner, url = await _served(fine)
+    async with aiohttp.ClientSession(middlewares=[Guard("memories_ai").aiohttp()]) as session:
+        for _ in range(3):
+            response = await session.get(url)
+            assert report(response) is None
+    assert [r.getMessage() for r in caplog.records if "unguarded" in r.getMessage()] == [
+        "requests to '127.0.0.1' pass unguarded: it is not in hosts"
+    ]
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("way", ["options", "using"])
+def test_a_misspelt_setting_is_named(way):
+    """With the near miss, before anything is called."""
+    guard = memos()
+    with pytest.raises(TypeError, match="'dealine' .did you mean 'deadline'"):
+        if way == "options":
+            guard.options(dealine=1)
+        else:
+            with guard.using(dealine=1):
+                pass
+
+
+def test_a_behaviour_without_its_brackets_is_explained():
+    """``with_codes({"1": fatal})`` is a slip that says how to mend it."""
+    with pytest.raises(PolicyError, match=r"write fatal\(\)"):
+        Policy.load("http").with_codes({"1": fatal})
+
+
+def test_a_misspelt_extends_is_named_before_all_else():
+    """``extend`` is not a missing name."""
+    with pytest.raises(PolicyError, match="did you mean 'extends'"):
+        Policy.from_dict({"extend": "memories_ai"})
