@@ -33,6 +33,9 @@ from resilience._options import INFINITE, Options, seconds
 from resilience.policies import Policy
 from resilience.records import Record
 
+MOST_TOPICS = 1000
+"""Things said once that are remembered: a session may talk to any number of hosts."""
+
 _LOOP_TIME = asyncio.BaseEventLoop.time
 _RUN: RunVar[object] = RunVar("resilience.run")
 
@@ -175,9 +178,10 @@ class Shared:
 
     def once(self, topic: str) -> bool:
         """True the first time that this topic comes up."""
-        fresh = topic not in self._told
+        if topic in self._told or len(self._told) >= MOST_TOPICS:
+            return False
         self._told.add(topic)
-        return fresh
+        return True
 
     # -- waiting ------------------------------------------------------------------------------
 

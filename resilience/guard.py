@@ -134,9 +134,8 @@ class Guard:
 
         Takes what :meth:`options` takes.
         """
-        self._options.changed(
-            dict(settings)
-        )  # a wrong setting fails here, not in the middle of a call
+        # a wrong setting fails here, not in the middle of a call
+        self._options.changed(dict(settings))
         token = CONTEXT.set(Settings(self._shared, dict(settings), CONTEXT.get()))
         try:
             yield
@@ -319,7 +318,7 @@ class Guard:
     def tell_unguarded(self, host: str) -> None:
         """For adapters: say once that a host is let through, or nobody would notice a wrong list."""
         if self._shared.once(f"unguarded: {host}"):
-            observe.LOG.warning("requests to %r pass unguarded: it is not in hosts", host)
+            observe.LOG.info("requests to %r pass unguarded: it is not in hosts", host)
 
     def since(self, reading: float) -> float:
         """For adapters: seconds since the reading that ``fast_lane`` gave."""

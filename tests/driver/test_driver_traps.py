@@ -275,6 +275,7 @@ async def test_a_host_that_is_not_guarded_is_told_once(caplog):
     async def fine(_request):
         return web.json_response({"code": "0429", "msg": "busy"})
 
+    caplog.set_level("INFO")
     runner, url = await _served(fine)
     async with aiohttp.ClientSession(middlewares=[Guard("memories_ai").aiohttp()]) as session:
         for _ in range(3):
