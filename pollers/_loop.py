@@ -52,7 +52,6 @@ class Loop:
         self.source = source
         self.shard = Shard(source.provider, source.deployment, source.guard.account)
         self.watch = Watch(poller.pace, source.batch, poller.chance)
-        self._looks = source.guard.options(**_LOOK)
         self._epoch = 0
         self._committing = anyio.Lock()
         self._nudge = anyio.Event()
@@ -131,8 +130,9 @@ class Loop:
 
     async def _look(self) -> None:
         try:
-            with self.source.guard.using(**_LOOK):  # whatever block the poller was entered in
-                sightings = await self.source.look(self._looks, self._pick)
+            guard = self.source.guard
+            with guard.using(**_LOOK):  # not a view: that would yield to a block around the poller
+                sightings = await self.source.look(guard, self._pick)
         except ResilienceError as error:
             await self._look_failed(error)
             return

@@ -133,8 +133,7 @@ class Call:
 
     def _overdue(self, permit: Permit) -> Finished:
         now = self.shared.now()
-        cut = timed_out(seconds(self.options.deadline)).found
-        self._record_attempt(cut, Raise(Reason.DEADLINE), now)
+        self._record_attempt(_TIMED_OUT, Raise(Reason.DEADLINE), now)
         self._give_back(permit)
         return self._finished(None, Reason.DEADLINE, None, None)
 
@@ -287,14 +286,16 @@ class Call:
 
 def timed_out(limit: float) -> Attempted:
     """An attempt that did not answer within so many seconds; nobody knows what became of it."""
-    found = Classification(
-        verdict=Verdict.RETRYABLE,
-        code="TimeoutError",
-        message="",
-        rule=ATTEMPT_TIMEOUT_RULE,
-        matched_by=ATTEMPT_TIMEOUT_RULE.key,
-    )
-    return Attempted(exception=TimeoutError(f"no answer in {limit:g} s"), found=found)
+    return Attempted(exception=TimeoutError(f"no answer in {limit:g} s"), found=_TIMED_OUT)
+
+
+_TIMED_OUT = Classification(
+    verdict=Verdict.RETRYABLE,
+    code="TimeoutError",
+    message="",
+    rule=ATTEMPT_TIMEOUT_RULE,
+    matched_by=ATTEMPT_TIMEOUT_RULE.key,
+)
 
 
 _SUCCESS = Policy.from_dict({"name": "none"}).classify(status=200)

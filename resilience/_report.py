@@ -40,6 +40,7 @@ class Report:
 
 
 def error_of(finished: Finished, policy: Policy) -> ResilienceError | None:
+    """The error that fits the end of a call; None for success."""
     if finished.reason is None:
         return None
     now = finished.ended
@@ -63,6 +64,7 @@ def error_of(finished: Finished, policy: Policy) -> ResilienceError | None:
 
 
 def attach(finished: Finished, error: ResilienceError | None, *, on_results: bool = False) -> None:
+    """Put a report on the response and the exceptions that a call ended in."""
     found = finished.because or (finished.last.found if finished.last else None)
     told = Report(
         classification=found,

@@ -89,8 +89,7 @@ class Shared:
             # a loop in virtual time has a clock of its own, by class or patched into the instance
             plain = getattr(loop.time, "__func__", None) is _LOOP_TIME
             found = time.monotonic if plain else loop.time
-        if found != self.clock:
-            self.clock = found
+        self.clock = found
         return found
 
     def now(self) -> Now:

@@ -169,8 +169,8 @@ class Guard:
                     return value
                 first = Attempted(value=value)
             else:
-                endpoint = self._endpoint(func, self._options)
-                first = await _within(self._limit, self._try(func, args, kwargs, frame, endpoint))
+                attempt = self._try(func, args, kwargs, frame, self._options)
+                first = await _within(self._limit, attempt)
         except _TimeIsOver:
             first = timed_out(self._limit or 0.0)
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
@@ -179,11 +179,11 @@ class Guard:
         finally:
             CONTEXT.reset(token)
             frame.active = False
+        if self._limit is not None and first.found is None and type(first.value) is dict:
+            return cast("T", first.value)
         endpoint = self._endpoint(func, self._options)
         if self._limit is None:
             await self._judge(first, frame, endpoint)
-        elif first.found is None and type(first.value) is dict:
-            return cast("T", first.value)
         started = shared.began(reading)
         if first.found is None:
             if is_response(first.value) or self._options.on_failure == "return":
@@ -212,7 +212,7 @@ class Guard:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         frame: Frame,
-        endpoint: str,
+        options: Options,
     ) -> Attempted:
         """One attempt, judged; reading what was returned may wait too, so a time-out covers both."""
         try:
@@ -221,7 +221,7 @@ class Guard:
             _check_call(func, error)
             tried = Attempted(exception=error)
         if type(tried.value) is not dict or not self._is_plain_success(tried.value):
-            await self._judge(tried, frame, endpoint)
+            await self._judge(tried, frame, self._endpoint(func, options))
         return tried
 
     async def _call(  # noqa: PLR0917  # private, and on a path where keywords cost
@@ -240,7 +240,7 @@ class Guard:
             frame = Frame(self._shared, CONTEXT.get())
             token = CONTEXT.set(frame)
             try:
-                return await self._try(func, args, kwargs, frame, endpoint)
+                return await self._try(func, args, kwargs, frame, options)
             finally:
                 CONTEXT.reset(token)
                 frame.active = False

@@ -56,7 +56,6 @@ class Story:
     """The terminal events that ``pollers watch`` printed, by video number."""
     printed: Counter[str] = field(default_factory=Counter)
     kills: int = 0
-    topped_up: int = 0
     started: float = field(default_factory=time.monotonic)
 
 
@@ -180,18 +179,17 @@ async def _upload(
             body = await upload()
             break
         except QuotaError as error:
-            await _pay(emulator, story, board, error)
+            await _pay(emulator, board, error)
     number = body["data"]["videoNo"]
     story.numbers[name] = number
     board.status(name, "UNPARSE", number)
 
 
-async def _pay(emulator: MemoriesEmulator, story: Story, board: Board, error: QuotaError) -> None:
+async def _pay(emulator: MemoriesEmulator, board: Board, error: QuotaError) -> None:
     """What a person does about 0402; the first task that meets it tops up, the others wait."""
     if emulator.balance() == 0:
         board.say(f"{error.code} {error.title}  ({error.remedy})  -> topping up 100 points")
         emulator.top_up(100)
-        story.topped_up += 1
     await anyio.sleep((error.retry_after or 0.0) + 0.05)
 
 

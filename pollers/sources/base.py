@@ -30,7 +30,7 @@ class Source(Protocol):
     guard: Guard
 
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
-        """Look at the jobs that ``pick`` gives.  ``guard`` is a view of the source's own."""
+        """Look at the jobs that ``pick`` gives.  ``guard`` is the source's own, set to one attempt."""
         ...
 
 

@@ -56,18 +56,18 @@ def plain_success(table: Table) -> PlainSuccess:
     )
 
 
-def _good_codes(table: Table, main: Envelope) -> dict[Any, type]:
-    """By type as well: ``False == 0``, and ``{"code": false}`` is no success."""
+def _good_codes(table: Table, main: Envelope) -> frozenset[str | int]:
+    """The success codes, as text and as the numbers that some servers send for them."""
     listed = {code: entry.rule.verdict is Verdict.SUCCESS for code, entry in table.codes.items()}
     texts = [code for code in main.success if listed.get(code, True)]
     numbers = [int(code) for code in texts if code.isdecimal() and str(int(code)) == code]
-    return dict.fromkeys(texts, str) | dict.fromkeys(numbers, int)
+    return frozenset([*texts, *numbers])
 
 
 def _dict_test(
     key: str,
     beside: frozenset[str],
-    good: dict[Any, type],
+    good: frozenset[str | int],
     others: frozenset[str],
     flags: list[tuple[list[str], Any]],
 ) -> Callable[[dict[str, Any]], bool]:
@@ -106,7 +106,7 @@ def _dict_test(
 def _bytes_test(
     key: str,
     beside: frozenset[str],
-    good: dict[Any, type],
+    good: frozenset[str | int],
     others: frozenset[str],
     flags: list[tuple[list[str], Any]],
 ) -> Callable[[bytes], bool]:
