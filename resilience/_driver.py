@@ -81,7 +81,7 @@ class Call:
         try:
             permit: Permit | None = None
             if first is not None:
-                permit = Permit(self.ticket, epoch)
+                permit = Permit(self.ticket, epoch, sent_at=self.started)
                 self.ticket.sent = 1
                 if self.shared.now().loop >= self.ticket.deadline:
                     return self._overdue(permit)

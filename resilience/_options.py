@@ -27,7 +27,9 @@ class CallSettings(TypedDict, total=False):
     on_failure: Literal["raise", "return"]
     """``return`` gives the last result even if it failed."""
     cost: float
-    """Units that the call takes of a quota (1).  Kept for pacing; it has no effect yet."""
+    """Units that the call takes of a quota (1): its tokens, for a limit on tokens per minute."""
+    lane: Literal["calls", "looks"]
+    """Whose call it is ("calls").  When both wait for one quota, each lane gets half of it."""
     stream: bool
     """The result is a stream.  Kept for streaming calls; it has no effect yet."""
 
@@ -43,6 +45,7 @@ class Options:
     idempotent: bool | None = None
     endpoint: str | None = None
     cost: float = 1.0
+    lane: str = "calls"
     on_failure: str = "raise"
     stream: bool = False
 
@@ -52,6 +55,12 @@ class Options:
             raise ValueError(msg)
         if self.on_failure not in ("raise", "return"):
             msg = f"on_failure={self.on_failure!r}: 'raise' or 'return'"
+            raise ValueError(msg)
+        if not 0 < self.cost < INFINITE:
+            msg = f"cost={self.cost!r}: units of a quota, a number above 0"
+            raise ValueError(msg)
+        if self.lane not in ("calls", "looks"):
+            msg = f"lane={self.lane!r}: 'calls' or 'looks'"
             raise ValueError(msg)
         for name in ("attempt_timeout", "deadline", "max_wait"):
             value = getattr(self, name)

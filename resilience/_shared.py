@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import count
 
 import anyio
@@ -16,10 +17,12 @@ from anyio.lowlevel import RunVar
 
 from resilience import observe
 from resilience._attempt import Attempted, release_response
+from resilience._core.admission.lane import Lane
 from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import (
     Go,
     Keys,
+    Kind,
     Park,
     Permit,
     Place,
@@ -61,6 +64,8 @@ class Shared:
         self.active = 0
         self._orders = count()
         self._keys: dict[str, Keys] = {}
+        self.lanes_by_name: dict[str, Lane] = {}
+        self.lane_of_request = lru_cache(MOST_TOPICS)(self._lane_of_request)
         self._events: dict[Ticket, anyio.Event] = {}
         self._leader: Ticket | None = None
         self._planned = INFINITE
@@ -142,6 +147,13 @@ class Shared:
             keys = self._keys[endpoint] = Keys(endpoint, tuple(map(ScopeKey, names)))
         return keys
 
+    def lane(self, endpoint: str) -> Lane:
+        """The live state of an endpoint."""
+        return self.machine.lane(self.keys(endpoint))
+
+    def _lane_of_request(self, method: str, path: str) -> Lane:
+        return self.lane(self.policy.table.endpoint_of_request(method, path))
+
     def scope(self, found: Classification, endpoint: str) -> ScopeKey | None:
         """The door that a rejection speaks about; None for this request alone."""
         if found.verdict not in (Verdict.QUOTA, Verdict.FATAL) or found.scope == REQUEST:
@@ -160,6 +172,8 @@ class Shared:
             deadline=deadline,
             max_wait=seconds(options.max_wait),
             max_attempts=options.max_attempts,
+            cost=options.cost,
+            kind=Kind(options.lane),
         )
 
     def tells(self, failed: bool) -> bool:

@@ -19,6 +19,7 @@ import anyio
 from resilience import observe
 from resilience._attempt import Attempted, Finished, First, release_response
 from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
+from resilience._core.admission.lane import Lane
 from resilience._core.admission.model import Reason, ScopeKey
 from resilience._core.policy.classify import classify
 from resilience._core.policy.model import Classification, Outcome, Verdict
@@ -33,7 +34,7 @@ from resilience._report import (
     is_response,
     remember_success,
 )
-from resilience._shared import Shared
+from resilience._shared import MOST_TOPICS, Shared
 from resilience.adapters.results import outcome_of_exception, outcome_of_result
 from resilience.errors import (
     ResilienceError,
@@ -66,6 +67,7 @@ class Guard:
 
     __slots__ = (
         "_is_plain_success",
+        "_lanes",
         "_limit",
         "_machine",
         "_options",
@@ -97,6 +99,8 @@ class Guard:
         self._plain = self._read is None and self._shared.observer is observe.default
         limit = min(seconds(options.attempt_timeout), seconds(options.deadline))
         self._limit = None if limit == INFINITE else limit
+        # by function name; a view with an endpoint of its own has its own
+        self._lanes: dict[str, Lane] = {} if options.endpoint else self._shared.lanes_by_name
 
     # -- views --------------------------------------------------------------------------------
 
@@ -144,7 +148,7 @@ class Guard:
 
     # -- calling ------------------------------------------------------------------------------
 
-    async def call(
+    async def call(  # noqa: C901, PLR0912  # the fast lane: every helper costs
         self, func: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Await ``func(*args, **kwargs)`` under the policy.
@@ -154,18 +158,32 @@ class Guard:
                 ``resilience.errors``.  Cancellation passes through untouched.
             TypeError: ``func`` is not an async function.
         """
-        machine = self._machine
-        if not self._plain or machine.restricted or CONTEXT.get() is not None:
+        try:
+            lane = self._lanes[func.__name__]
+        except (AttributeError, KeyError):
+            lane = self._find_lane(func)
+        if (
+            not self._plain
+            or lane.doors
+            or lane.in_flight >= lane.window
+            or CONTEXT.get() is not None
+        ):
             return cast("T", await self._call(func, args, kwargs, None, 0))
-        epoch = machine.epoch
+        epoch = self._machine.epoch
         shared = self._shared
         reading = shared.clock()
+        if reading >= lane.turn:
+            lane.rotate(reading)
+        lane.in_flight += 1
+        lane.sent += 1
         frame = Frame(shared, None)
         token = CONTEXT.set(frame)
         try:
             if self._limit is None:
                 value = await func(*args, **kwargs)
                 if type(value) is dict and self._is_plain_success(value):
+                    if lane.failing:
+                        lane.failing -= 1
                     return value
                 first = Attempted(value=value)
             else:
@@ -177,6 +195,7 @@ class Guard:
             _check_call(func, error)
             first = Attempted(exception=error)
         finally:
+            lane.in_flight -= 1
             CONTEXT.reset(token)
             frame.active = False
         if self._limit is not None and first.found is None and type(first.value) is dict:
@@ -309,11 +328,23 @@ class Guard:
 
         return Middleware(self, hosts)
 
-    def fast_lane(self) -> tuple[int, float] | None:
-        """For adapters: if nothing is restricted, set or under way, what dates an attempt now."""
-        machine = self._machine
-        busy = machine.restricted or self._limit is not None or CONTEXT.get() is not None
-        return (machine.epoch, self._shared.clock()) if self._plain and not busy else None
+    def fast_lane(self, method: str, path: str) -> tuple[Lane, int, float] | None:
+        """For adapters: if nothing is restricted, set or under way, what dates an attempt now.
+
+        It counts as under way until ``in_flight`` of the lane is one less again.
+        """
+        if not self._plain or self._limit is not None or CONTEXT.get() is not None:
+            return None
+        named = self._options.endpoint
+        lane = self._shared.lane(named) if named else self._shared.lane_of_request(method, path)
+        if lane.doors or lane.in_flight >= lane.window:
+            return None
+        reading = self._shared.clock()
+        if reading >= lane.turn:
+            lane.rotate(reading)
+        lane.in_flight += 1
+        lane.sent += 1
+        return lane, self._machine.epoch, reading
 
     def tell_unguarded(self, host: str) -> None:
         """For adapters: say once that a host is let through, or nobody would notice a wrong list."""
@@ -357,6 +388,13 @@ class Guard:
         return [str(key) for key in opened]
 
     # -- judging ------------------------------------------------------------------------------
+
+    def _find_lane(self, func: Callable[..., Any]) -> Lane:
+        lane = self._shared.lane(self._endpoint(func, self._options))
+        name = getattr(func, "__name__", None)
+        if isinstance(name, str) and len(self._lanes) < MOST_TOPICS:
+            self._lanes[name] = lane
+        return lane
 
     def _endpoint(self, func: Callable[..., Any], options: Options) -> str:
         if options.endpoint:

@@ -41,20 +41,24 @@ class Middleware:
         if not self._is_ours(request):
             return await handler(request)
         guard = self.guard
-        lane = guard.fast_lane()
-        if lane is None:
+        fast = guard.fast_lane(request.method, request.url.raw_path)
+        if fast is None:
             return await self._guarded(request, handler, None)
-        epoch, reading = lane
+        lane, epoch, reading = fast
         try:
             response = await handler(request)  # like in ``Guard.call``, a success builds nothing
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
             tried = Attempted(exception=error, body=outcome_of_exception(error))
         else:
             if self._is_plain_success(response):
+                if lane.failing:
+                    lane.failing -= 1
                 where = request.method, request.url
                 remember_success(response, guard.policy, where, guard.since(reading))
                 return response
             tried = await _read(response)
+        finally:
+            lane.in_flight -= 1
         return await self._guarded(request, handler, First(tried, epoch, reading))
 
     async def _guarded(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from resilience import Recovers, Rule, Verdict
+from resilience._core.admission.gate import PROBE_LEASE
 from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import (
     Go,
@@ -81,11 +82,20 @@ def capacity(scope: str | None = None) -> Judgement:
     return verdict_of(Verdict.QUOTA, scope, recovers=Recovers.CAPACITY)
 
 
+class Doors(Machine):
+    """A machine that learns nothing: doors are closed or wide open, and a probe's lease is 5 s."""
+
+    def _measure(self, gate, now):
+        for lane in self.lanes.values():
+            lane.lift()
+        gate.reaction = PROBE_LEASE
+
+
 @dataclass
 class Desk:
     """A machine, its clocks, and short ways to use them."""
 
-    machine: Machine = field(default_factory=Machine)
+    machine: Machine = field(default_factory=Doors)
     loop: float = 0.0
     shift: float = 0.0
     orders: count = field(default_factory=count)
@@ -94,6 +104,11 @@ class Desk:
     def now(self) -> Now:
         """Both clocks."""
         return Now(self.loop, WALL + self.loop + self.shift)
+
+    @property
+    def closed(self) -> int:
+        """How many doors are."""
+        return sum(not gate.open for gate in self.machine.gates.values())
 
     def call(self, endpoint: str = "a", **settings) -> Ticket:
         """A new call that has asked."""

@@ -29,7 +29,7 @@ def test_open_doors_let_everybody_pass(desk):
 
     assert desk.words(*calls) == "granted granted granted"
     assert [Return()] * 3 == [desk.answer(call, WELL) for call in calls]
-    assert (desk.machine.restricted, desk.machine.parked, desk.machine.gates) == (0, 0, {})
+    assert (desk.closed, desk.machine.parked, desk.machine.gates) == (0, 0, {})
     assert tuple(desk.pump()) == ([], [], None)
 
 
@@ -42,7 +42,7 @@ def test_window_closes_its_scope_only(desk):
 
     a, b = desk.call("a"), desk.call("b")
     assert desk.words(a, b) == "parked granted"
-    assert desk.machine.restricted == 1
+    assert desk.closed == 1
 
 
 def test_account_window_closes_every_endpoint(desk):
@@ -62,7 +62,7 @@ def test_window_reopens_by_one_probe(desk):
     assert desk.words(second, third) == "parked parked"
     assert Return() == desk.machine.answer(first.permit, WELL, desk.now, 0.0)
     assert [second, third] == desk.pump().grants
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_newcomer_is_the_probe_if_nobody_waits(desk):
@@ -73,7 +73,7 @@ def test_newcomer_is_the_probe_if_nobody_waits(desk):
 
     assert desk.words(probe, desk.call()) == "granted parked"
     desk.answer(probe, WELL)
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_rejected_probe_closes_again_for_the_next_step(desk):
@@ -131,7 +131,7 @@ def test_rejections_in_flight_are_one_closing(desk):
         assert Again(0.0, "gate") == desk.answer(call, window(wait=(1.0, 99.0), hint=hint))
     gate = desk.machine.gates["endpoint:a"]
 
-    assert (1, Instant(loop=7.0), 1) == (gate.closings, gate.until, desk.machine.restricted)
+    assert (1, Instant(loop=7.0), 1) == (gate.closings, gate.until, desk.closed)
 
 
 def test_success_in_flight_does_not_open_a_closed_door(desk):
@@ -141,7 +141,7 @@ def test_success_in_flight_does_not_open_a_closed_door(desk):
     desk.answer(early, WELL)
 
     assert desk.words(desk.call()) == "parked"
-    assert desk.machine.restricted == 1
+    assert desk.closed == 1
 
 
 def test_late_rejection_does_not_close_a_door_that_was_reopened(desk):
@@ -152,7 +152,7 @@ def test_late_rejection_does_not_close_a_door_that_was_reopened(desk):
     desk.answer(desk.call(), WELL)
     desk.answer(late, window(wait=10.0, hint=500.0))
 
-    assert (desk.machine.restricted, desk.words(desk.call())) == (0, "granted")
+    assert (desk.closed, desk.words(desk.call())) == (0, "granted")
 
 
 def test_late_rejection_does_not_disturb_a_probe(desk):
@@ -164,7 +164,7 @@ def test_late_rejection_does_not_disturb_a_probe(desk):
     desk.answer(late, window(wait=10.0, hint=500.0))
     desk.answer(probe, WELL)
 
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_fresh_rejection_of_another_scope_is_fresh(desk):
@@ -173,7 +173,7 @@ def test_fresh_rejection_of_another_scope_is_fresh(desk):
     desk.answer(a, window("endpoint:a"))
     desk.answer(b, window("endpoint:b"))
 
-    assert desk.machine.restricted == 2
+    assert desk.closed == 2
 
 
 # -- probes ---------------------------------------------------------------------------------------
@@ -190,9 +190,9 @@ def test_hanging_probe_passes_the_role_on(desk):
     assert [second] == desk.pump(15.0).grants
     assert desk.words(third) == "parked"
     desk.answer(second, WELL)
-    assert (desk.words(third), desk.machine.restricted) == ("granted", 0)
+    assert (desk.words(third), desk.closed) == ("granted", 0)
     desk.answer(hanging, WELL)
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_slow_calls_reopen_a_window_too(desk):
@@ -203,9 +203,9 @@ def test_slow_calls_reopen_a_window_too(desk):
     assert [second] == desk.pump(15.0).grants
     desk.pump(16.0)
     desk.answer(slow, WELL)
-    assert (desk.words(third), desk.machine.restricted) == ("granted", 0)
+    assert (desk.words(third), desk.closed) == ("granted", 0)
     desk.answer(second, WELL)
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_rejection_of_an_overtaken_probe_changes_nothing(desk):
@@ -217,7 +217,7 @@ def test_rejection_of_an_overtaken_probe_changes_nothing(desk):
     assert Again(15.0, "gate") == desk.answer(hanging, window(wait=10.0))
     desk.answer(second, WELL)
 
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_rejection_of_an_overtaken_probe_does_not_close_what_was_reopened(desk):
@@ -229,7 +229,7 @@ def test_rejection_of_an_overtaken_probe_does_not_close_what_was_reopened(desk):
     desk.answer(second, WELL)
     desk.answer(hanging, window(wait=10.0))
 
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_cancelling_an_overtaken_probe_takes_nothing_from_the_newer_one(desk):
@@ -251,7 +251,7 @@ def test_cancelled_probe_passes_the_role_on_at_once(desk):
     desk.leave(probe)
 
     assert desk.words(probe, second) == "gone granted"
-    assert desk.machine.restricted == 1
+    assert desk.closed == 1
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_any_answer_past_a_window_proves_that_it_is_open(desk, judgement):
     desk.loop = 10.0
     desk.answer(desk.call(), judgement)
 
-    assert (desk.machine.restricted, desk.words(desk.call())) == (0, "granted")
+    assert (desk.closed, desk.words(desk.call())) == (0, "granted")
 
 
 def test_failed_probe_proves_nothing(desk):
@@ -274,7 +274,7 @@ def test_failed_probe_proves_nothing(desk):
     desk.answer(probe, BROKEN)
 
     assert desk.words(second, third) == "granted parked"
-    assert desk.machine.restricted == 1
+    assert desk.closed == 1
 
 
 def test_probe_of_two_doors_opens_both(desk):
@@ -287,7 +287,7 @@ def test_probe_of_two_doors_opens_both(desk):
 
     assert len(probe.permit.probes) == 2
     desk.answer(probe, WELL)
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_probe_that_meets_another_door_opens_the_first(desk):

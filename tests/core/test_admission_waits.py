@@ -186,7 +186,7 @@ def test_paid_account_goes_on_by_itself(desk):
     assert desk.call().refusal.reason == Reason.EXHAUSTED
     desk.answer(probe, WELL)
 
-    assert (desk.machine.restricted, desk.words(desk.call())) == (0, "granted")
+    assert (desk.closed, desk.words(desk.call())) == (0, "granted")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_only_success_proves_that_somebody_paid(desk, judgement):
     desk.loop = 100.0
     desk.answer(desk.call(), judgement)
 
-    assert desk.machine.restricted == 1
+    assert desk.closed == 1
 
 
 def test_hanging_probe_of_an_exhausted_account(desk):
@@ -221,20 +221,20 @@ def test_latched_fatal(desk):
     assert (Reason.REFUSED, closing.because) == (refused.refusal.reason, refused.refusal.because)
     desk.loop = 100.0
     desk.answer(desk.call("b"), WELL)
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_fatal_of_a_request_closes_nothing(desk):
     """Other calls are fine."""
     assert Raise(Reason.FATAL) == desk.answer(desk.call(), WRONG)
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 @pytest.mark.parametrize("scope", [None, "endpoint:a", "account"])
 def test_capacity_closes_nothing(desk, scope):
     """Waiting never helps, and others are unaffected, whatever scope was given."""
     assert Raise(Reason.CAPACITY) == desk.answer(desk.call(), capacity(scope))
-    assert (desk.machine.restricted, desk.words(desk.call())) == (0, "granted")
+    assert (desk.closed, desk.words(desk.call())) == (0, "granted")
 
 
 # -- escalation -----------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_escalated_door_opens_by_a_success(desk):
     knock(desk, closing, 2)
     desk.answer(desk_probe(desk)[0], WELL)
 
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
     assert Again(desk.loop, "gate") == desk.answer(desk.call(), closing)
     assert desk.words(desk.call()) == "parked"
 
@@ -346,7 +346,7 @@ def test_exhausted_until_midnight(desk):
     assert Instant(wall=reset) == desk.call().refusal.resume_at
     desk.loop = 5000.0
     desk.answer(desk.call(), WELL)
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
 
 
 def test_hint_later_than_the_calendar_wins(desk):
@@ -437,7 +437,7 @@ def test_unrepeatable_rejection_still_closes_the_door(desk):
     """The others have to know."""
     desk.answer(desk.call(), window(repeatable=False))
 
-    assert desk.machine.restricted == 1
+    assert desk.closed == 1
 
 
 def test_quota_of_this_request_alone_waits_alone(desk):
@@ -445,7 +445,7 @@ def test_quota_of_this_request_alone_waits_alone(desk):
     call = desk.call(max_wait=15.0)
 
     assert Again(10.0, "backoff") == desk.answer(call, window(None, wait=10.0))
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
     assert Raise(Reason.MAX_WAIT, Instant(loop=10.0)) == desk.answer(call, window(None, wait=10.0))
 
 
@@ -513,7 +513,7 @@ def test_fast_lane_is_dated(desk):
     desk.answer(desk.call("a"), WELL)
     desk.answer(Permit(fast, epoch), window(wait=10.0))
 
-    assert desk.machine.restricted == 0
+    assert desk.closed == 0
     assert ACCOUNT in fast.keys.scopes
 
 

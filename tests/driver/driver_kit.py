@@ -124,6 +124,11 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[], Awaitable[Any]
     return request.param
 
 
+def closed_doors(guard: Guard) -> int:
+    """How many doors are closed."""
+    return sum(not gate.open for gate in guard._shared.machine.gates.values())
+
+
 def at_rest(guard: Guard) -> None:
     """Nobody waits, nobody probes, nothing is under way: what has to hold after any call."""
     shared = guard._shared
@@ -132,3 +137,5 @@ def at_rest(guard: Guard) -> None:
     assert shared._events == {}
     assert shared._leader is None
     assert [gate.key for gate in shared.machine.gates.values() if gate.probe] == []
+    assert {lane.in_flight for lane in shared.machine.lanes.values()} <= {0}
+    assert {g.pace.in_flight for g in shared.machine.gates.values() if g.pace is not None} <= {0}

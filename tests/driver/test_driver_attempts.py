@@ -515,7 +515,7 @@ def test_only_one_probe_goes(run):
 
 
 def test_probe_that_hangs_passes_on(run):
-    """A window's probe that says nothing for its lease hands the role to the next waiter."""
+    """A window rejects fast; a probe that is silent for much longer was let in, and the others follow."""
     guard = make_guard()
     times = []
 
@@ -532,7 +532,7 @@ def test_probe_that_hangs_passes_on(run):
             for delay in (100, 1, 1):
                 group.start_soon(guard.call, read, delay)
                 await anyio.sleep(0)
-        assert [t - zero for t in times] == [10.0, 15.0, 16.0]
+        assert [t - zero for t in times] == [10.0, 10.25, 10.35]
         at_rest(guard)
 
     run(main)

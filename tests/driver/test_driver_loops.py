@@ -4,7 +4,18 @@ import asyncio
 
 import anyio
 import pytest
-from driver_kit import BAD, EMPTY, EPOCH, LOCKED, OK, at_rest, instant, make_guard, on_trio
+from driver_kit import (
+    BAD,
+    EMPTY,
+    EPOCH,
+    LOCKED,
+    OK,
+    at_rest,
+    closed_doors,
+    instant,
+    make_guard,
+    on_trio,
+)
 
 from resilience import FatalError, QuotaError
 from resilience.testing import Script, VirtualLoop, run_virtual
@@ -74,7 +85,7 @@ def test_lock_that_passed_between_two_loops(loops):
 
     async def after():
         assert await guard.options(max_wait=0).call(Script([OK], name="read")) == OK
-        assert guard._shared.machine.restricted == 0
+        assert closed_doors(guard) == 0
 
     first(before)
     wall.base += 301

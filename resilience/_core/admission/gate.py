@@ -1,22 +1,31 @@
-"""The door of one scope: open, or closed until an instant and then re-opened by one caller.
+"""The door of one scope: wide open, closed until an instant, or open at a learned pace.
 
-    OPEN --rejection--> CLOSED(until) --until passes--> half-open --probe succeeds--> OPEN
-                          ^                                 |
-                          +-------- probe rejected ---------+   (one closing more, a longer wait)
+    OPEN --rejection--> CLOSED(until) --until passes--> half-open --probe lives--> PACED --> OPEN
+                          ^   |                             |                        |
+                          |   +--- a light closing -------------------------------->-+
+                          +----- probe rejected (a longer wait), or the pace was --<-+
 
 Whoever goes first after ``until`` is the probe; the others wait for its verdict.  A probe is a
-caller's own call.  It has a lease, so that one that hangs or was forgotten passes the role on.
+caller's own call.  It has a lease, so that one that hangs or was forgotten passes the role on; a
+window's rejections come fast, so a probe that is silent for much longer was let in.
+
+A pace that carried its calls and is then told "busy" was only a little too fast: the closing is
+*light*, the shortest that the rule's schedule allows, and needs no probe.
 """
 
 from enum import Enum
 from typing import Any
 
 from resilience._core.admission.model import Judgement, Permit, Reason, ScopeKey
+from resilience._core.admission.pace import Pace
 from resilience._core.instants import Instant, Now, later
 from resilience._core.policy.model import Recovers, Verdict
 
 PROBE_LEASE = 5.0
-"""Seconds after which a silent probe of a window no longer holds up the others."""
+"""Seconds after which a silent probe no longer holds up the others."""
+
+SHORTEST_LEASE = 0.25
+"""Seconds.  However fast rejections have come so far: the network may be slower now."""
 
 SHORTEST_CLOSING = 0.05
 """Seconds.  Whatever policy and hints say: a rejected call may not be sent again at once, for ever."""
@@ -37,52 +46,108 @@ class Gate:
 
     __slots__ = (
         "because", "closed_epoch", "closings", "first_closed", "key", "kind", "lease_until",
-        "open", "probe", "until",
+        "light", "open", "pace", "probe", "proved", "reaction", "successes", "told", "until",
     )  # fmt: skip
 
     def __init__(self, key: ScopeKey) -> None:
         self.key = key
         self.open = True
+        self.pace: Pace | None = None
         self.kind = Recovers.WINDOW
         self.until = Instant(loop=0.0)
+        self.light = False
+        self.told = False
+        """The server said until when it is closed."""
         self.closings = 0
         self.first_closed = 0.0
         self.closed_epoch = 0
         self.probe: Permit | None = None
         self.lease_until = 0.0
+        self.proved = 0.0
+        """When the probe went that opened it last."""
+        self.reaction = PROBE_LEASE
+        """Seconds that the last rejection took to come."""
+        self.successes: list[float] = []
         self.because: Any = None
+
+    # -- how it looks -------------------------------------------------------------------------
+
+    @property
+    def restricted(self) -> bool:
+        """Whether a call has to ask."""
+        return not self.open or self.pace is not None
 
     @property
     def patient(self) -> bool:
         """Whether waiting in front of it makes sense: windows and cool-downs come back soon."""
         return self.kind is not Recovers.EXHAUSTED
 
-    def look(self, now: Now) -> View:
+    def tick(self, now: Now) -> None:
+        """What time alone changes."""
+        if self.open:
+            if self.pace is not None and self.pace.forgettable(now.loop):
+                self.pace = None
+        elif self.light and self.until.left(now) <= 0:
+            self.open, self.light = True, False
+            assert self.pace is not None  # noqa: S101  # only a pace makes a closing light
+            self.pace.resume(now.loop)
+        elif (
+            self.probe is not None
+            and self.kind is Recovers.WINDOW
+            and self.pace is not None
+            and now.loop >= self.lease_until
+        ):
+            self.reopen(now)
+
+    def look(self, now: Now, cost: float = 1.0) -> View:
         """What one who wants to pass would find."""
         if self.open:
-            return View.OPEN
+            waits = self.pace is not None and self.pace.wait(cost, now.loop) > 0
+            return View.WAIT if waits else View.OPEN
         if self.until.left(now) > 0:
             return View.WAIT if self.patient else View.SHUT
+        if self.light:
+            return View.WAIT
         if self.probe is not None and now.loop < self.lease_until:
             return View.PENDING if self.patient else View.SHUT
         return View.PROBE
 
-    def opens(self, now: Now) -> Instant:
+    def opens(self, now: Now, cost: float = 1.0) -> Instant:
         """When one more caller may pass; for a pending probe, when its lease ends."""
+        if self.open:
+            wait = self.pace.wait(cost, now.loop) if self.pace else 0.0
+            return Instant(loop=now.loop + wait)
         if self.until.left(now) <= 0 and self.probe is not None:
             return Instant(loop=self.lease_until)
         return self.until
+
+    def surely_shut(self, now: Now, ahead: float) -> float:
+        """Seconds that a caller must wait at least, with so many units of others before it.
+
+        What is learned of the pace may be wrong, and it grows: twice as fast is thought possible.
+        """
+        left = 0.0 if self.open else max(self.until.left(now), 0.0)
+        if self.pace is None or self.pace.first:
+            return left
+        saved = max(self.pace.tokens if self.open else self.pace.units, self.pace.units)
+        return left + max(0.0, ahead - saved) / (2.0 * self.pace.rate)
 
     def refusal_reason(self) -> Reason:
         """Why it does not let people wait."""
         latched = getattr(self.because, "verdict", None) is Verdict.FATAL
         return Reason.REFUSED if latched else Reason.EXHAUSTED
 
+    # -- probes -------------------------------------------------------------------------------
+
     def admit_probe(self, permit: Permit, now: Now) -> None:
         """Let one caller through to find out."""
         self.probe = permit
         rule = getattr(self.because, "rule", None)
-        patience = PROBE_LEASE if self.patient or rule is None else rule.probe_every
+        patience = PROBE_LEASE
+        if not self.patient and rule is not None:
+            patience = rule.probe_every
+        elif self.kind is Recovers.WINDOW:
+            patience = min(max(4.0 * self.reaction, SHORTEST_LEASE), PROBE_LEASE)
         self.lease_until = now.loop + patience
 
     def release_probe(self, permit: Permit) -> None:
@@ -97,13 +162,28 @@ class Gate:
             self.until = later(self.until, Instant(loop=now.loop + pause), now)
         self.release_probe(permit)
 
-    def reopen(self) -> None:
-        """Everybody may pass again."""
+    def reopen(self, now: Now) -> None:
+        """Everybody may pass again, at the pace that was learned, if any."""
+        if self.pace is not None and self.kind is Recovers.WINDOW:
+            self.pace.reopen(now.loop, told=self.told)
         self.open = True
+        self.light = False
         self.probe = None
         self.closings = 0
         self.because = None
         self.kind = Recovers.WINDOW
+
+    def reset(self) -> None:
+        """Wide open: somebody knows better."""
+        self.pace = None
+        self.open = True
+        self.light = False
+        self.probe = None
+        self.closings = 0
+        self.because = None
+        self.kind = Recovers.WINDOW
+
+    # -- closings -----------------------------------------------------------------------------
 
     def close(self, judgement: Judgement, now: Now, draw: float, epoch: int) -> None:
         """A fresh rejection: one closing more."""
@@ -113,13 +193,19 @@ class Gate:
         ):
             self.closings = 0  # nobody knocked for so long that this is a new story
             self.first_closed = now.loop
-        wait = judgement.rule.wait.delay(self.closings, draw)
-        self.closings += 1
+        kind = judgement.recovers or Recovers.EXHAUSTED
+        self.light = (
+            self.open and self.pace is not None and self.pace.is_solid
+            and kind is Recovers.WINDOW and not judgement.hint and judgement.resets_at is None
+        )  # fmt: skip
+        wait = judgement.rule.wait.delay(self.closings, 0.0 if self.light else draw)
+        self.closings += not self.light
         self.open = False
         self.probe = None
         self.closed_epoch = epoch
         self.because = judgement.because
-        self.kind = judgement.recovers or Recovers.EXHAUSTED
+        self.kind = kind
+        self.told = bool(judgement.hint) and kind is Recovers.WINDOW
         if self._escalates(judgement, now):
             self.kind = Recovers.EXHAUSTED
         self.until = self._until(judgement, now, wait)
@@ -128,6 +214,7 @@ class Gate:
         """An old rejection, sent before the door closed: only its hint can tell something new."""
         if not self.open and judgement.hint is not None and self.probe is None:
             self.until = later(self.until, Instant(loop=now.loop + judgement.hint), now)
+            self.told = self.told or self.kind is Recovers.WINDOW
 
     def _escalates(self, judgement: Judgement, now: Now) -> bool:
         escalate = judgement.rule.escalate

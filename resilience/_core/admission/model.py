@@ -42,8 +42,21 @@ class Reason(StrEnum):
     MAX_WAIT = "max_wait"
     DEADLINE = "deadline"
     ATTEMPTS = "attempts"
+    THIS_CALL = "this_call"
+    """It was rejected again and again while others were let in: the quota is not the reason."""
+    CROWD = "crowd"
+    """Too many are waiting already."""
+    CIRCUIT = "circuit"
+    """The endpoint fails all the time and is left alone for a while."""
     NOT_REPEATABLE = "not_repeatable"
     """It may have been done already, and nobody said that it may be done twice."""
+
+
+class Kind(StrEnum):
+    """Two kinds of caller share a scope by halves when both wait: users' calls and pollers' looks."""
+
+    CALLS = "calls"
+    LOOKS = "looks"
 
 
 class Place(Enum):
@@ -64,11 +77,16 @@ class Ticket:
         deadline: loop time after which nobody wants the result any more.
         max_wait: seconds that this call may spend waiting for doors in all.
         max_attempts: attempts that may fail with something retryable.
+        cost: units that it takes of a quota.
+        kind: whose call it is.
     """
 
     __slots__ = (
+        "cost",
         "deadline",
         "keys",
+        "kind",
+        "knocked",
         "limit",
         "max_attempts",
         "max_wait",
@@ -76,11 +94,13 @@ class Ticket:
         "parked_at",
         "permit",
         "place",
+        "poison",
         "refusal",
+        "rejected_at",
         "sent",
         "spent",
         "waited",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -90,7 +110,14 @@ class Ticket:
         deadline: float = float("inf"),
         max_wait: float = float("inf"),
         max_attempts: int = 1,
+        cost: float = 1.0,
+        kind: Kind = Kind.CALLS,
     ) -> None:
+        self.cost = cost
+        self.kind = kind
+        self.poison = 0
+        self.knocked = False
+        self.rejected_at = 0.0
         self.order = order
         self.keys = keys
         self.deadline = deadline
@@ -110,14 +137,38 @@ class Ticket:
 
 
 class Permit:
-    """One attempt.  ``epoch`` dates it: what it reports about a door closed since is old news."""
+    """One attempt.
 
-    __slots__ = ("epoch", "probes", "ticket")
+    Args:
+        ticket: the call.
+        epoch: dates it: what it reports about a door closed since is old news.
+        sent_at: loop time.
+        lane: whose calls under way it counts among; None if it was not counted, or no longer is.
+        probes: doors that it was let through to find out about.
+        under_way: calls of the lane under way when it went.
+        paced: the paces that it counts against.
+    """
 
-    def __init__(self, ticket: Ticket, epoch: int, probes: tuple[Any, ...] = ()) -> None:
+    __slots__ = ("epoch", "lane", "paced", "probes", "sent_at", "ticket", "under_way")
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        epoch: int,
+        probes: tuple[Any, ...] = (),
+        *,
+        sent_at: float = 0.0,
+        lane: Any = None,
+        paced: tuple[Any, ...] = (),
+        under_way: int = 0,
+    ) -> None:
         self.ticket = ticket
         self.epoch = epoch
         self.probes = probes
+        self.sent_at = sent_at
+        self.lane = lane
+        self.paced = paced
+        self.under_way = under_way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
