@@ -1,5 +1,7 @@
 """Async resilience for APIs that hide their errors inside HTTP 200.  Knows nothing of pollers."""
 
+from resilience._core.admission.breaker import CircuitBreaker
+from resilience._core.admission.budget import RetryBudget
 from resilience._core.policy.model import (
     Certainty,
     Classification,
@@ -31,6 +33,7 @@ __all__ = (
     "CallRecord",
     "CallSettings",
     "Certainty",
+    "CircuitBreaker",
     "CircuitOpen",
     "Classification",
     "DeadlineExceeded",
@@ -44,6 +47,7 @@ __all__ = (
     "Report",
     "ResilienceError",
     "RetriesExhausted",
+    "RetryBudget",
     "Rule",
     "Verdict",
     "catalogs",

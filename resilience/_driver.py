@@ -24,6 +24,7 @@ from resilience._core.admission.model import (
     Reason,
     Refuse,
     Return,
+    Ticket,
 )
 from resilience._core.instants import Instant, Now
 from resilience._core.policy.calendar import next_reset
@@ -100,8 +101,12 @@ class Call:
                 answer = self._answer(permit, first, replayable)
                 if not isinstance(answer, Again):
                     return self._over(first, answer)
-                await self._pause(answer, first)
                 permit = None
+                try:
+                    await self._pause(answer, first)
+                except BaseException:
+                    self._give_back(self.ticket)
+                    raise
         finally:
             self.shared.end(run)
 
@@ -127,8 +132,8 @@ class Call:
             return None
         return timed_out(timeout)
 
-    def _give_back(self, permit: Permit) -> None:
-        self.shared.machine.leave(permit, self.shared.now())
+    def _give_back(self, held: Permit | Ticket) -> None:
+        self.shared.machine.leave(held, self.shared.now())
         self.shared.pump()
 
     def _overdue(self, permit: Permit) -> Finished:

@@ -11,6 +11,7 @@ from resilience._core.instants import Now
 from resilience._core.policy.model import Classification, Outcome, Rule, Verdict
 from resilience.errors import (
     AlreadyDone,
+    CircuitOpen,
     DeadlineExceeded,
     FatalError,
     QuotaError,
@@ -157,6 +158,8 @@ def raise_for_code(response: object) -> None:
 
 
 def _error_class(reason: Reason, because: Classification | None) -> type[ResilienceError]:
+    if reason is Reason.CIRCUIT:
+        return CircuitOpen
     if because is None:
         return DeadlineExceeded if reason is Reason.DEADLINE else QuotaError
     if because.verdict is Verdict.FATAL:

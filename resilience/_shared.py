@@ -10,7 +10,6 @@ import random
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import count
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -54,15 +53,15 @@ class Shared:
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
         observer: observe.Observer = observe.default,
+        machine: Machine | None = None,
     ) -> None:
         self.policy = policy
         self.account = account
-        self.machine = Machine()
+        self.machine = machine or Machine()
         self.wall = wall
         self.chance = chance
         self.observer = observer
         self.active = 0
-        self._orders = count()
         self._keys: dict[str, Keys] = {}
         self.lanes_by_name: dict[str, Lane] = {}
         self.lane_of_request = lru_cache(MOST_TOPICS)(self._lane_of_request)
@@ -167,7 +166,7 @@ class Shared:
     def ticket(self, options: Options, endpoint: str, deadline: float) -> Ticket:
         """A new call's claim."""
         return Ticket(
-            next(self._orders),
+            next(self.machine.orders),
             self.keys(endpoint),
             deadline=deadline,
             max_wait=seconds(options.max_wait),

@@ -19,8 +19,12 @@ import anyio
 from resilience import observe
 from resilience._attempt import Attempted, Finished, First, release_response
 from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
+from resilience._core.admission.breaker import CircuitBreaker
+from resilience._core.admission.budget import RetryBudget
 from resilience._core.admission.lane import Lane
+from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import Reason, ScopeKey
+from resilience._core.admission.waiting import MOST_WAITING
 from resilience._core.policy.classify import classify
 from resilience._core.policy.model import Classification, Outcome, Verdict
 from resilience._driver import Call, timed_out
@@ -60,9 +64,13 @@ class Guard:
             ``resilience``.
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
+        breaker: settings of the circuit breakers, one per endpoint; None for none.
+        budget: settings of the retry budgets, one per endpoint; None for none.
+        most_waiting: calls that may wait at once; one more fails with reason ``crowd``.
 
     Raises:
         PolicyError: the policy can't be loaded.
+        ValueError: ``most_waiting`` is less than 0.
     """
 
     __slots__ = (
@@ -85,9 +93,18 @@ class Guard:
         observe: observe.Observer = observe.default,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
+        breaker: CircuitBreaker | None = CircuitBreaker(),  # noqa: B008  # frozen
+        budget: RetryBudget | None = RetryBudget(),  # noqa: B008
+        most_waiting: int = MOST_WAITING,
     ) -> None:
+        if most_waiting < 0:
+            msg = f"most_waiting={most_waiting!r}: calls that may wait at once, at least 0"
+            raise ValueError(msg)
         loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
-        self._shared = Shared(loaded, account, wall=wall, chance=chance, observer=observe)
+        machine = Machine(most_waiting, breaker=breaker, budget=budget)
+        self._shared = Shared(
+            loaded, account, wall=wall, chance=chance, observer=observe, machine=machine
+        )
         self._read = read
         self._is_plain_success: Callable[[Any], bool] = loaded.plain.of_dict
         self._set(Options())

@@ -1,7 +1,6 @@
 """A desk for scenarios: plain values in, plain words out, the clock in hand."""
 
 from dataclasses import dataclass, field
-from itertools import count
 
 from resilience import Recovers, Rule, Verdict
 from resilience._core.admission.gate import PROBE_LEASE
@@ -98,7 +97,8 @@ class Desk:
     machine: Machine = field(default_factory=Doors)
     loop: float = 0.0
     shift: float = 0.0
-    orders: count = field(default_factory=count)
+    last: dict[Ticket, Permit] = field(default_factory=dict)
+    """The last permit of each call; a test may answer it more than once."""
 
     @property
     def now(self) -> Now:
@@ -112,7 +112,7 @@ class Desk:
 
     def call(self, endpoint: str = "a", **settings) -> Ticket:
         """A new call that has asked."""
-        ticket = Ticket(next(self.orders), keys(endpoint), **settings)
+        ticket = Ticket(next(self.machine.orders), keys(endpoint), **settings)
         self.again(ticket)
         return ticket
 
@@ -122,6 +122,7 @@ class Desk:
             case Go(permit):
                 assert permit is ticket.permit
                 ticket.sent += 1
+                self.last[ticket] = permit
             case Refuse() as refusal:
                 ticket.refusal = refusal
                 ticket.permit = None
@@ -130,7 +131,7 @@ class Desk:
 
     def answer(self, call: Ticket | Permit, judgement: Judgement, draw: float = 0.0):
         """What the attempt brought, then a pump, as the driver does."""
-        permit = call if isinstance(call, Permit) else call.permit
+        permit = call if isinstance(call, Permit) else call.permit or self.last[call]
         answer = self.machine.answer(permit, judgement, self.now, draw)
         self.pump()
         return answer

@@ -107,7 +107,7 @@ class Books(RuleBasedStateMachine):
     def arrive(self, endpoint, max_wait, deadline):
         """A new call."""
         ticket = Ticket(
-            next(self.desk.orders), keys(endpoint), max_wait=max_wait,
+            next(self.machine.orders), keys(endpoint), max_wait=max_wait,
             deadline=self.desk.loop + deadline, max_attempts=3,
         )  # fmt: skip
         self.ask(ticket)

@@ -15,7 +15,7 @@ def test_tasks_that_share_a_view_count_for_themselves(run):
     """Twenty tasks on one view each make their own attempts, at their own times."""
 
     async def main():
-        view = make_guard().options(max_attempts=3)
+        view = make_guard(breaker=None, budget=None).options(max_attempts=3)
         scripts = [Script([DOWN] * (n % 4) + [OK], name="read") for n in range(20)]
         failed = []
 

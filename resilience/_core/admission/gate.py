@@ -13,16 +13,10 @@ A pace that carried its calls and is then told "busy" was only a little too fast
 *light*, the shortest that the rule's schedule allows, and needs no probe.
 """
 
-from enum import Enum
-from typing import Any
-
+from resilience._core.admission.door import PROBE_LEASE, Door, View
 from resilience._core.admission.model import Judgement, Permit, Reason, ScopeKey
-from resilience._core.admission.pace import Pace
 from resilience._core.instants import Instant, Now, later
 from resilience._core.policy.model import Recovers, Verdict
-
-PROBE_LEASE = 5.0
-"""Seconds after which a silent probe no longer holds up the others."""
 
 SHORTEST_LEASE = 0.25
 """Seconds.  However fast rejections have come so far: the network may be slower now."""
@@ -31,36 +25,22 @@ SHORTEST_CLOSING = 0.05
 """Seconds.  Whatever policy and hints say: a rejected call may not be sent again at once, for ever."""
 
 
-class View(Enum):
-    """How a door looks to one who wants to pass now."""
-
-    OPEN = "open"
-    WAIT = "wait"
-    PROBE = "probe"
-    PENDING = "pending"
-    SHUT = "shut"
-
-
-class Gate:
-    """One scope's door.  Changed only by the functions of this room."""
+class Gate(Door):
+    """One scope's door."""
 
     __slots__ = (
-        "because", "closed_epoch", "closings", "first_closed", "key", "kind", "lease_until",
-        "light", "open", "pace", "probe", "proved", "reaction", "successes", "told", "until",
+        "closings", "first_closed", "kind", "lease_until", "light", "probe", "proved", "reaction",
+        "successes", "told",
     )  # fmt: skip
 
     def __init__(self, key: ScopeKey) -> None:
-        self.key = key
-        self.open = True
-        self.pace: Pace | None = None
+        super().__init__(key)
         self.kind = Recovers.WINDOW
-        self.until = Instant(loop=0.0)
         self.light = False
         self.told = False
         """The server said until when it is closed."""
         self.closings = 0
         self.first_closed = 0.0
-        self.closed_epoch = 0
         self.probe: Permit | None = None
         self.lease_until = 0.0
         self.proved = 0.0
@@ -68,14 +48,8 @@ class Gate:
         self.reaction = PROBE_LEASE
         """Seconds that the last rejection took to come."""
         self.successes: list[float] = []
-        self.because: Any = None
 
     # -- how it looks -------------------------------------------------------------------------
-
-    @property
-    def restricted(self) -> bool:
-        """Whether a call has to ask."""
-        return not self.open or self.pace is not None
 
     @property
     def patient(self) -> bool:
@@ -99,11 +73,18 @@ class Gate:
         ):
             self.reopen(now)
 
-    def look(self, now: Now, cost: float = 1.0) -> View:
-        """What one who wants to pass would find."""
-        if self.open:
-            waits = self.pace is not None and self.pace.wait(cost, now.loop) > 0
-            return View.WAIT if waits else View.OPEN
+    @property
+    def is_probing(self) -> bool:
+        """Whether somebody is finding out."""
+        return self.probe is not None
+
+    @property
+    def lease_ends(self) -> float:
+        """Loop time at which one more may find out."""
+        return self.lease_until
+
+    def look_closed(self, now: Now) -> View:
+        """Wait, find out, wait for the one who does, or go away."""
         if self.until.left(now) > 0:
             return View.WAIT if self.patient else View.SHUT
         if self.light:
@@ -111,26 +92,6 @@ class Gate:
         if self.probe is not None and now.loop < self.lease_until:
             return View.PENDING if self.patient else View.SHUT
         return View.PROBE
-
-    def opens(self, now: Now, cost: float = 1.0) -> Instant:
-        """When one more caller may pass; for a pending probe, when its lease ends."""
-        if self.open:
-            wait = self.pace.wait(cost, now.loop) if self.pace else 0.0
-            return Instant(loop=now.loop + wait)
-        if self.until.left(now) <= 0 and self.probe is not None:
-            return Instant(loop=self.lease_until)
-        return self.until
-
-    def surely_shut(self, now: Now, ahead: float) -> float:
-        """Seconds that a caller must wait at least, with so many units of others before it.
-
-        What is learned of the pace may be wrong, and it grows: twice as fast is thought possible.
-        """
-        left = 0.0 if self.open else max(self.until.left(now), 0.0)
-        if self.pace is None or self.pace.first:
-            return left
-        saved = max(self.pace.tokens if self.open else self.pace.units, self.pace.units)
-        return left + max(0.0, ahead - saved) / (2.0 * self.pace.rate)
 
     def refusal_reason(self) -> Reason:
         """Why it does not let people wait."""
@@ -155,6 +116,15 @@ class Gate:
         if self.probe is permit:
             self.probe = None
 
+    def is_proven_by(self, judgement: Judgement) -> bool:
+        """Any answer of the application came past a window.
+
+        Only success proves that an exhausted account was topped up, or that a refused key was mended.
+        """
+        if judgement.verdict is Verdict.SUCCESS:
+            return True
+        return self.patient and judgement.verdict is not Verdict.RETRYABLE
+
     def inconclusive(self, permit: Permit, now: Now) -> None:
         """The probe failed for another reason: somebody else must find out, but not in a rush."""
         if self.probe is permit and not self.patient:
@@ -166,16 +136,14 @@ class Gate:
         """Everybody may pass again, at the pace that was learned, if any."""
         if self.pace is not None and self.kind is Recovers.WINDOW:
             self.pace.reopen(now.loop, told=self.told)
-        self.open = True
-        self.light = False
-        self.probe = None
-        self.closings = 0
-        self.because = None
-        self.kind = Recovers.WINDOW
+        self._opened()
 
     def reset(self) -> None:
         """Wide open: somebody knows better."""
         self.pace = None
+        self._opened()
+
+    def _opened(self) -> None:
         self.open = True
         self.light = False
         self.probe = None

@@ -12,12 +12,11 @@ The fast lane of the guard reads and writes ``in_flight``, ``sent`` and ``failin
 import heapq
 import math
 from collections import deque
-from typing import TYPE_CHECKING
 
-from resilience._core.admission.model import Keys, Kind, Place, Ticket
-
-if TYPE_CHECKING:
-    from resilience._core.admission.gate import Gate
+from resilience._core.admission.breaker import Breaker, CircuitBreaker
+from resilience._core.admission.budget import Budget, RetryBudget
+from resilience._core.admission.door import Door
+from resilience._core.admission.model import Keys, Kind, Place, ScopeKey, Ticket
 
 RAMP_FREE = 10
 """Calls that may be under way at once before anything is known."""
@@ -55,6 +54,11 @@ class Queue:
             heapq.heappop(self.by_order)
         return self.by_order[0] if self.by_order else None
 
+    def pop(self) -> None:
+        """The head goes on to another queue."""
+        heapq.heappop(self.by_order)
+        self.parked -= 1
+
     def second(self) -> Ticket | None:
         """The one behind the head."""
         first = heapq.heappop(self.by_order)
@@ -88,15 +92,28 @@ class Lane:
     """Live state of one endpoint."""
 
     __slots__ = (
-        "_extra", "_grown", "_mark", "_seconds", "doors", "doubles", "failing", "in_flight", "keys",
-        "peak", "queues", "sent", "turn", "window",
+        "_extra", "_grown", "_mark", "_seconds", "breaker", "budget", "doors", "doubles", "failing",
+        "in_flight", "keys", "peak", "queues", "sent", "suppressed", "turn", "unpaid", "window",
     )  # fmt: skip
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        breaker: CircuitBreaker | None = None,
+        budget: RetryBudget | None = None,
+    ) -> None:
         self.keys = keys
         self.queues: dict[Kind, Queue] = {}
-        self.doors: list[Gate] = []
+        self.unpaid = Queue()
+        """Retries that wait for a token of the budget."""
+        self.doors: list[Door] = []
         """Those of its doors that are not wide open."""
+        self.breaker = (
+            Breaker(ScopeKey(f"breaker:{keys.endpoint}"), breaker) if breaker is not None else None
+        )
+        self.budget = Budget(budget)
+        self.suppressed = 0
+        """Retries that the budget held up, ever."""
         self.in_flight = 0
         self.sent = 0
         """Calls that went, ever, less those rejected."""
@@ -115,8 +132,17 @@ class Lane:
 
     @property
     def parked(self) -> int:
-        """How many calls are waiting."""
+        """How many calls stand in line."""
         return sum(queue.parked for queue in self.queues.values())
+
+    def line(self, ticket: Ticket) -> Queue:
+        """Where a call stands."""
+        if ticket.unpaid:
+            return self.unpaid
+        queue = self.queues.get(ticket.kind)
+        if queue is None:
+            queue = self.queues[ticket.kind] = Queue()
+        return queue
 
     # -- what went lately ---------------------------------------------------------------------
 

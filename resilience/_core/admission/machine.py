@@ -4,8 +4,10 @@ There is one per guard.  It is synchronous and owns no task, clock or randomness
 it and obeys.  Asking and waiting are in ``waiting``; here is what answers do to calls and doors.
 """
 
+from resilience._core.admission.breaker import LOOK_BACK, Breaker
+from resilience._core.admission.door import Door
 from resilience._core.admission.gate import SHORTEST_CLOSING, Gate
-from resilience._core.admission.lane import MEMORY, Lane
+from resilience._core.admission.lane import MEMORY, Lane, Queue
 from resilience._core.admission.model import (
     Again,
     Answer,
@@ -38,14 +40,17 @@ class Machine(Waiting):
     def answer(self, permit: Permit, judgement: Judgement, now: Now, draw: float) -> Answer:
         """What becomes of the call after this attempt, and what it tells about the doors."""
         ticket = permit.ticket
-        self._settle(permit, judgement, now)
+        ticket.place, ticket.permit = Place.OUTSIDE, None
+        lane = self.lanes.get(ticket.keys.endpoint) or self.lane(ticket.keys)
+        self._settle(permit, judgement, lane, now)
         gate = self._gate(judgement.scope) if judgement.scope else None
         self._conclude_probes(permit, judgement, now)
         match judgement.verdict:
             case Verdict.SUCCESS:
                 return _RETURN
             case Verdict.RETRYABLE:
-                return self._retry(ticket, judgement, now, draw)
+                self._failed(lane, permit, judgement, now, draw)
+                return self._charged(self._retry(ticket, judgement, now, draw), ticket, lane, now)
             case Verdict.FATAL:
                 if gate is not None:
                     self._reject(gate, permit, judgement, now, draw)
@@ -57,14 +62,17 @@ class Machine(Waiting):
         """The caller was cancelled: give back its place in the queue or its probe."""
         if isinstance(holder, Permit):
             self._release(holder, now)
-            for gate in holder.probes:
-                gate.release_probe(holder)
+            for door in holder.probes:
+                door.release_probe(holder)
             holder.ticket.place = Place.GONE
             return
+        lane = self.lane(holder.keys)
         if holder.place is Place.PARKED:
-            self._unpark(holder, self.lane(holder.keys), Place.GONE, now)
+            self._unpark(holder, lane, Place.GONE, now)
         elif holder.place is Place.GRANTED and holder.permit is not None:
             self.not_sent(holder.permit, now)
+        self._refund(holder, lane)
+        holder.place = Place.GONE
 
     def not_sent(self, permit: Permit, now: Now) -> None:
         """A grant came too late: the call never left, so nothing was spent."""
@@ -72,8 +80,11 @@ class Machine(Waiting):
         for pace in permit.paced:
             pace.refund(cost, now.loop)
             pace.tokens += cost
-        if permit.lane is not None:
-            permit.lane.sent -= 1
+        lane: Lane | None = permit.lane
+        if lane is not None:
+            lane.sent -= 1
+            if permit.paid:
+                lane.budget.refund()
         self.leave(permit, now)
 
     def carry(self, before: Now, now: Now) -> None:
@@ -88,25 +99,34 @@ class Machine(Waiting):
             self._sort(gate)
         for lane in self.lanes.values():
             lane.begin_anew()
+            if lane.breaker is not None:
+                lane.breaker.reset()
+                self._sort(lane.breaker)
 
     def reset(self, key: ScopeKey | None = None) -> list[ScopeKey]:
         """Open a door, or every one, because somebody knows better; the keys of those closed."""
-        chosen = [g for g in self.gates.values() if g.restricted and key in (None, g.key)]
-        closed = [gate.key for gate in chosen if not gate.open]
+        chosen = [d for d in self.doors() if d.restricted and key in (None, d.key)]
+        closed = [door.key for door in chosen if not door.open]
         self.epoch += bool(chosen)  # what was sent before tells nothing about the doors any more
-        for gate in chosen:
-            gate.reset()
-            gate.closed_epoch = self.epoch
-            self._sort(gate)
+        for door in chosen:
+            door.reset()
+            door.closed_epoch = self.epoch
+            self._sort(door)
         return closed
+
+    def doors(self) -> list[Door]:
+        """Every door that was ever closed, and every breaker."""
+        breakers = (lane.breaker for lane in self.lanes.values() if lane.breaker is not None)
+        return [*self.gates.values(), *breakers]
 
     def forget_waiting(self) -> None:
         """The event loop of those who wait is gone, and they with it."""
         for lane in self.lanes.values():
-            for queue in lane.queues.values():
+            for queue in (*lane.queues.values(), lane.unpaid):
                 for ticket in queue.by_order:
                     ticket.place = Place.GONE
             lane.queues.clear()
+            lane.unpaid = Queue()
             lane.in_flight = 0
         self._parked = dict.fromkeys(self._parked, 0)
 
@@ -122,40 +142,64 @@ class Machine(Waiting):
             for pace in permit.paced:
                 pace.release(permit.sent_at, now.loop, accepted=accepted)
 
-    def _settle(self, permit: Permit, judgement: Judgement, now: Now) -> None:
-        lane: Lane | None = permit.lane or self.lanes.get(permit.ticket.keys.endpoint)
-        self._release(permit, now, accepted=judgement.verdict is not Verdict.QUOTA)
-        if lane is not None:
-            lane.answered(now.loop - permit.sent_at)
-            if judgement.verdict is not Verdict.QUOTA:
-                lane.peak = max(lane.peak, permit.under_way)
-        if judgement.verdict is Verdict.QUOTA:
-            if lane is not None:
-                lane.sent -= 1
+    def _settle(self, permit: Permit, judgement: Judgement, lane: Lane, now: Now) -> None:
+        accepted = judgement.verdict is not Verdict.QUOTA
+        self._release(permit, now, accepted=accepted)
+        lane.answered(now.loop - permit.sent_at)
+        if judgement.verdict is not Verdict.RETRYABLE and lane.failing:
+            lane.failing -= 1
+        if not accepted:
+            lane.sent -= 1
             for pace in permit.paced:
                 pace.refund(permit.ticket.cost, now.loop)
             return
-        for gate in lane.doors if lane is not None else ():
-            gate.successes = [*gate.successes[1 - POISON_PROOF :], permit.sent_at]
+        lane.peak = max(lane.peak, permit.under_way)
+        for gate in lane.doors:
+            if isinstance(gate, Gate):
+                gate.successes = [*gate.successes[1 - POISON_PROOF :], permit.sent_at]
 
     def _conclude_probes(self, permit: Permit, judgement: Judgement, now: Now) -> None:
-        for gate in permit.probes:
-            if gate.open or permit.epoch < gate.closed_epoch:
+        for door in permit.probes:
+            if door.open or permit.epoch < door.closed_epoch:
                 continue  # decided without it, or closed again since
-            if gate.key == judgement.scope and judgement.recovers is not Recovers.CAPACITY:
+            if door.key == judgement.scope and judgement.recovers is not Recovers.CAPACITY:
                 continue  # about to be closed again
-            lived = judgement.verdict is Verdict.SUCCESS or (
-                # any answer of the application came past a window; only success proves that an
-                # exhausted account was topped up, or that a refused key was mended
-                gate.patient and judgement.verdict is not Verdict.RETRYABLE
-            )
-            if lived:
+            if door.is_proven_by(judgement):
                 # even if its lease was over and another probe is under way: a slow call is one
-                gate.reopen(now)
-                gate.proved = permit.sent_at
-                self._sort(gate)
+                door.reopen(now)
+                if isinstance(door, Gate):
+                    door.proved = permit.sent_at
+                self._sort(door)
             else:
-                gate.inconclusive(permit, now)
+                door.inconclusive(permit, now)
+
+    def _failed(
+        self, lane: Lane, permit: Permit, judgement: Judgement, now: Now, draw: float
+    ) -> None:
+        """What may be retried counts against the endpoint."""
+        breaker = lane.breaker
+        if breaker is None:
+            return
+        if permit.epoch < breaker.closed_epoch:
+            breaker.merge(judgement, now)
+        elif breaker.open:
+            lane.failing += 1
+            if lane.failing >= breaker.patience(lane.recent(MEMORY, now.loop)[0]):
+                self._trip(lane, breaker, judgement, now, draw)
+        elif breaker in permit.probes:
+            self._trip(lane, breaker, judgement, now, draw)
+        if not breaker.open:
+            # let those find out who have not failed yet, or the oldest would use up their attempts
+            permit.ticket.order = next(self.orders)
+
+    def _trip(
+        self, lane: Lane, breaker: Breaker, judgement: Judgement, now: Now, draw: float
+    ) -> None:
+        self.epoch += 1
+        units, span = lane.recent(LOOK_BACK, now.loop)
+        breaker.trip(judgement, now, draw=draw, epoch=self.epoch, rate=units / max(span, 1.0))
+        lane.failing = 0
+        self._sort(breaker)
 
     def _reject(
         self, gate: Gate, permit: Permit, judgement: Judgement, now: Now, draw: float
@@ -212,7 +256,8 @@ class Machine(Waiting):
         if gate is not None:
             if self._is_poison(permit, gate, now):
                 for probed in permit.probes:
-                    probed.inconclusive(permit, now)
+                    if not probed.open:
+                        probed.inconclusive(permit, now)
                 return Raise(Reason.THIS_CALL)
             self._reject(gate, permit, judgement, now, draw)
         if judgement.recovers is Recovers.EXHAUSTED or (
@@ -241,6 +286,7 @@ class Machine(Waiting):
 
     def _retry(self, ticket: Ticket, judgement: Judgement, now: Now, draw: float) -> Answer:
         ticket.spent += 1
+        ticket.because = judgement.because
         hint = judgement.hint or 0.0
         backoff = judgement.rule.wait.delay(ticket.spent - 1, draw)
         wait = max(backoff, hint)
@@ -254,6 +300,19 @@ class Machine(Waiting):
         if now.loop + wait >= ticket.deadline:
             return Raise(Reason.DEADLINE, Instant(loop=now.loop + wait))
         return Again(now.loop + wait, "backoff", wait)
+
+    @staticmethod
+    def _charged(answer: Answer, ticket: Ticket, lane: Lane, now: Now) -> Answer:
+        """A retry pays when it is scheduled; one that can't will wait for its token."""
+        if not isinstance(answer, Again):
+            return answer
+        ticket.paid = lane.budget.charge(lane.sent, now.loop)
+        ticket.unpaid = not ticket.paid
+        if ticket.paid:
+            return answer
+        lane.suppressed += 1
+        wait = lane.budget.wait(lane.sent, now.loop)
+        return Again(answer.not_before, "budget", max(answer.expected, wait))
 
     def _wait_alone(self, ticket: Ticket, wait: float, why: str, now: Now) -> Answer:
         """A wait that the server asked for but that closes no door: it spends ``max_wait``."""

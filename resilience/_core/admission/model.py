@@ -82,24 +82,9 @@ class Ticket:
     """
 
     __slots__ = (
-        "cost",
-        "deadline",
-        "keys",
-        "kind",
-        "knocked",
-        "limit",
-        "max_attempts",
-        "max_wait",
-        "order",
-        "parked_at",
-        "permit",
-        "place",
-        "poison",
-        "refusal",
-        "rejected_at",
-        "sent",
-        "spent",
-        "waited",
+        "because", "cost", "deadline", "keys", "kind", "knocked", "limit", "max_attempts", "max_wait",
+        "order", "paid", "parked_at", "permit", "place", "poison", "refusal", "rejected_at", "sent",
+        "spent", "unpaid", "waited",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +102,13 @@ class Ticket:
         self.kind = kind
         self.poison = 0
         self.knocked = False
+        """It was the last probe of a door, and was rejected."""
+        self.paid = False
+        """It is a retry, and holds a token of the budget."""
+        self.unpaid = False
+        """It is a retry, and has to wait for a token."""
+        self.because: Any = None
+        """What the attempt brought that it repeats."""
         self.rejected_at = 0.0
         self.order = order
         self.keys = keys
@@ -146,10 +138,11 @@ class Permit:
         lane: whose calls under way it counts among; None if it was not counted, or no longer is.
         probes: doors that it was let through to find out about.
         under_way: calls of the lane under way when it went.
+        paid: it is a retry, which the budget paid for.
         paced: the paces that it counts against.
     """
 
-    __slots__ = ("epoch", "lane", "paced", "probes", "sent_at", "ticket", "under_way")
+    __slots__ = ("epoch", "lane", "paced", "paid", "probes", "sent_at", "ticket", "under_way")
 
     def __init__(
         self,
@@ -161,6 +154,7 @@ class Permit:
         lane: Any = None,
         paced: tuple[Any, ...] = (),
         under_way: int = 0,
+        paid: bool = False,
     ) -> None:
         self.ticket = ticket
         self.epoch = epoch
@@ -169,6 +163,7 @@ class Permit:
         self.lane = lane
         self.paced = paced
         self.under_way = under_way
+        self.paid = paid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +216,9 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Ask again, not before this loop time; ``wait_reason`` is ``hint``, ``backoff`` or ``gate``.
+    """Ask again, not before this loop time.
+
+    ``wait_reason`` is ``hint``, ``backoff``, ``budget`` or ``gate``.
 
     ``expected`` is how many seconds the call will wait, as far as can be told now.
     """

@@ -103,9 +103,9 @@ class Pace:
     """
 
     __slots__ = (
-        "_at", "_busy_rate", "_busy_window", "_fastest", "_flowing_since", "_guessed", "_known", "_lasted",
-        "_lights", "_meter", "_reaction", "_rejected_at", "_shut_at", "_was_first", "base", "burst",
-        "by_rate", "carried", "closed_at", "cycle", "first", "in_flight", "level", "period", "span",
+        "_at", "_busy_rate", "_busy_window", "_fastest", "_flowing_since", "_guessed", "_known",
+        "_lasted", "_lights", "_meter", "_reaction", "_rejected_at", "_shut_at", "_was_first",
+        "base", "burst", "by_rate", "carried", "closed_at", "cycle", "first", "in_flight", "level", "period", "span",
         "tokens", "took", "unit", "units", "window",
     )  # fmt: skip
 
@@ -133,6 +133,16 @@ class Pace:
         self._lights = 0
         self._busy_rate = self._busy_window = 0.0
         self._meter = Meter(1.0, now)
+
+    @classmethod
+    def at_rate(cls, rate: float, now: float) -> "Pace":
+        """Go on at a rate that is known to be right."""
+        pace = cls(now, units=rate, span=1.0, in_flight=0, peak=1, took=_SHORTEST)
+        pace.first, pace.by_rate, pace._known = False, True, True
+        pace.base = rate
+        pace.burst = max(pace.unit, rate * BURST)
+        pace.tokens = pace.unit
+        return pace
 
     # -- now ----------------------------------------------------------------------------------
 

@@ -8,9 +8,13 @@ holds nothing.
 
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import count
 
-from resilience._core.admission.gate import Gate, View
+from resilience._core.admission.breaker import CircuitBreaker
+from resilience._core.admission.budget import RetryBudget
+from resilience._core.admission.door import Door, View
+from resilience._core.admission.gate import Gate
 from resilience._core.admission.lane import Lane, Queue
 from resilience._core.admission.model import (
     Admission,
@@ -26,23 +30,38 @@ from resilience._core.admission.model import (
     ScopeKey,
     Ticket,
 )
-from resilience._core.instants import CALENDAR_NAP, Now
+from resilience._core.instants import CALENDAR_NAP, Instant, Now
 
 _PARK = Park()
 
 MOST_WAITING = 1_000_000
 """Calls that may wait at once."""
 
+BUDGET_NAP = 0.25
+"""Seconds after which an empty budget is looked at again: calls on the fast lane fill it silently."""
+
 
 class Waiting:
     """The doors of one account and those who wait before them."""
 
-    def __init__(self, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(
+        self,
+        most_waiting: int = MOST_WAITING,
+        *,
+        breaker: CircuitBreaker | None = CircuitBreaker(),  # noqa: B008  # frozen
+        budget: RetryBudget | None = RetryBudget(),  # noqa: B008
+    ) -> None:
         self.epoch = 0
         """Number of closings so far; permits are dated by it."""
         self.gates: dict[ScopeKey, Gate] = {}
         self.lanes: dict[str, Lane] = {}
         self.most_waiting = most_waiting
+        self.orders = count()
+        """Arrival numbers."""
+        self.moved: Callable[[Door], None] | None = None
+        """Told of every door that opens, closes or is paced."""
+        self._breaker = breaker
+        self._budget = budget
         self._parked = dict.fromkeys(Kind, 0)
         self._turn = dict.fromkeys(Kind, 0)
 
@@ -55,7 +74,7 @@ class Waiting:
         """The lane of an endpoint."""
         lane = self.lanes.get(keys.endpoint)
         if lane is None:
-            lane = self.lanes[keys.endpoint] = Lane(keys)
+            lane = self.lanes[keys.endpoint] = Lane(keys, self._breaker, self._budget)
             lane.doors = [self.gates[k] for k in keys.scopes if self._is_restricted(k)]
         return lane
 
@@ -65,10 +84,20 @@ class Waiting:
         """May this call send an attempt now?"""
         ticket.keys = keys
         lane = self.lane(keys)
+        admission = self._ask(ticket, lane, now)
+        if isinstance(admission, Refuse):
+            self._refund(ticket, lane)
+        return admission
+
+    def _ask(self, ticket: Ticket, lane: Lane, now: Now) -> Admission:
         self._tick(lane, now)
         refusal = self._shut(lane, now)
         if refusal is not None:
             return refusal
+        if ticket.unpaid and not lane.unpaid.parked:
+            self._pay(ticket, lane, now)
+        if ticket.unpaid:
+            return self._park(ticket, lane, now)
         if not lane.parked and not self._awaited(lane) and self._passable(ticket, lane, now):
             return self._go(ticket, lane, now)
         return self._park(ticket, lane, now)
@@ -84,13 +113,28 @@ class Waiting:
         probes = tuple(g for g in lane.doors if not g.open)
         permit = Permit(
             ticket, self.epoch, probes, sent_at=now.loop, lane=lane, paced=paced,
-            under_way=lane.in_flight - 1,
+            under_way=lane.in_flight - 1, paid=ticket.paid,
         )  # fmt: skip
+        if ticket.paid:
+            ticket.paid = False
+            lane.budget.retried()
         for gate in probes:
             gate.admit_probe(permit, now)
+            self._tell(gate)
         ticket.place = Place.GRANTED
         ticket.permit = permit
         return Go(permit)
+
+    @staticmethod
+    def _pay(ticket: Ticket, lane: Lane, now: Now) -> None:
+        if lane.budget.charge(lane.sent, now.loop):
+            ticket.unpaid, ticket.paid = False, True
+
+    @staticmethod
+    def _refund(ticket: Ticket, lane: Lane) -> None:
+        if ticket.paid:
+            ticket.paid = False
+            lane.budget.refund()
 
     def _passable(self, ticket: Ticket, lane: Lane, now: Now) -> bool:
         if not all(g.look(now, ticket.cost) in (View.OPEN, View.PROBE) for g in lane.doors):
@@ -109,7 +153,7 @@ class Waiting:
     @staticmethod
     def _shut(lane: Lane, now: Now) -> Refuse | None:
         for gate in lane.doors:
-            if gate.look(now) is View.SHUT:
+            if isinstance(gate, Gate) and gate.look(now) is View.SHUT:
                 return Refuse(gate.refusal_reason(), gate.opens(now), gate.because)
         return None
 
@@ -130,7 +174,7 @@ class Waiting:
         if not self._parked[kind]:  # who was away has saved up no turns
             self._turn[kind] = max(self._turn.values())
         self._parked[kind] += 1
-        lane.queues.setdefault(kind, Queue()).add(ticket)
+        lane.line(ticket).add(ticket)
         return _PARK
 
     def _too_late(
@@ -142,8 +186,13 @@ class Waiting:
         if now.loop + left <= ticket.limit and ticket.limit > now.loop:
             return None
         reason = Reason.DEADLINE if ticket.limit == ticket.deadline else Reason.MAX_WAIT
+        if ticket.unpaid:
+            left = lane.budget.wait(lane.sent, now.loop)
+            return Refuse(reason, Instant(loop=now.loop + left), ticket.because)
         if slowest is None:
             return Refuse(reason)
+        if slowest.late is not None and not slowest.open:
+            reason = slowest.late
         return Refuse(reason, slowest.opens(now), slowest.because)
 
     # -- serving ------------------------------------------------------------------------------
@@ -155,6 +204,7 @@ class Waiting:
         heads: list[tuple[int, int, Lane, Queue]] = []
         for lane in self.lanes.values():
             self._tick(lane, now)
+            self._pay_all(lane, now, refusals)
             for queue in lane.queues.values():
                 self._refuse_late(lane, queue, now, refusals, served=False)
                 self._line_up(heads, lane, queue)
@@ -169,6 +219,18 @@ class Waiting:
             self._refuse_late(lane, queue, now, refusals, served=False)
             self._line_up(heads, lane, queue)
         return Pumped(grants, refusals, self._next_wake(now) if self.parked else None)
+
+    def _pay_all(self, lane: Lane, now: Now, refusals: list[Ticket]) -> None:
+        """Give tokens to retries that wait for them, and let them get in line."""
+        if not lane.unpaid.parked:
+            return
+        self._refuse_late(lane, lane.unpaid, now, refusals, served=True)
+        while (ticket := lane.unpaid.head()) is not None:
+            self._pay(ticket, lane, now)
+            if ticket.unpaid:
+                return
+            lane.unpaid.pop()
+            lane.line(ticket).add(ticket)
 
     def _line_up(self, heads: list[tuple[int, int, Lane, Queue]], lane: Lane, queue: Queue) -> None:
         head = queue.head()
@@ -218,7 +280,7 @@ class Waiting:
             self._refuse(ticket, lane, late, now, refusals)
 
     @staticmethod
-    def _opened_in_time(ticket: Ticket, doors: Iterable[Gate], now: Now) -> bool:
+    def _opened_in_time(ticket: Ticket, doors: Iterable[Door], now: Now) -> bool:
         opened = max((gate.until.left(now) for gate in doors), default=-math.inf)
         return now.loop < ticket.deadline and now.loop + opened <= ticket.limit
 
@@ -226,13 +288,14 @@ class Waiting:
         self, ticket: Ticket, lane: Lane, refusal: Refuse, now: Now, refusals: list[Ticket]
     ) -> None:
         self._unpark(ticket, lane, Place.REFUSED, now)
+        self._refund(ticket, lane)
         ticket.refusal = refusal
         refusals.append(ticket)
 
     def _unpark(self, ticket: Ticket, lane: Lane, place: Place, now: Now) -> None:
         ticket.place = place
         ticket.waited += now.loop - ticket.parked_at
-        lane.queues[ticket.kind].left()
+        lane.line(ticket).left()
         self._parked[ticket.kind] -= 1
         if not lane.parked:
             lane.rest()
@@ -241,13 +304,17 @@ class Waiting:
         """The first instant at which ``pump`` could decide something new."""
         wake = math.inf
         for lane in self.lanes.values():
-            for queue in lane.queues.values():
+            for queue in (*lane.queues.values(), lane.unpaid):
                 head = queue.head()
                 if head is None:
                     continue
                 urgent = queue.most_urgent()
                 wake = min(wake, urgent.limit if urgent else math.inf)
-                wake = min(wake, now.loop + self._opening(head, lane, now))
+                if queue is lane.unpaid:
+                    left = min(lane.budget.wait(lane.sent, now.loop), BUDGET_NAP)
+                else:
+                    left = self._opening(head, lane, now)
+                wake = min(wake, now.loop + left)
         return wake
 
     @staticmethod
@@ -273,17 +340,23 @@ class Waiting:
         return gate is not None and gate.restricted
 
     def _tick(self, lane: Lane, now: Now) -> None:
-        for gate in list(lane.doors):
-            gate.tick(now)
-            if not gate.restricted:
-                self._sort(gate)
+        for door in lane.doors.copy():
+            was = door.state
+            door.tick(now)
+            if door.state != was:
+                self._sort(door)
 
-    def _sort(self, gate: Gate) -> None:
+    def _sort(self, door: Door) -> None:
         """Put a door where it belongs: among those that its lanes have to ask, or not."""
         for lane in self.lanes.values():
-            if gate.key in lane.keys.scopes:
-                listed = gate in lane.doors
-                if gate.restricted and not listed:
-                    lane.doors = [*lane.doors, gate]
-                elif listed and not gate.restricted:
-                    lane.doors = [door for door in lane.doors if door is not gate]
+            if door.key in lane.keys.scopes or door is lane.breaker:
+                listed = door in lane.doors
+                if door.restricted and not listed:
+                    lane.doors = [*lane.doors, door]
+                elif listed and not door.restricted:
+                    lane.doors = [other for other in lane.doors if other is not door]
+        self._tell(door)
+
+    def _tell(self, door: Door) -> None:
+        if self.moved is not None:
+            self.moved(door)
