@@ -25,7 +25,7 @@ from resilience.errors import (
 from resilience.guard import Guard
 from resilience.observe import to_structlog
 from resilience.policies import Policy, catalogs, fatal, quota, retryable, success
-from resilience.records import AttemptRecord, CallRecord
+from resilience.records import AttemptRecord, CallRecord, ShadowRecord
 
 __all__ = (
     "AlreadyDone",
@@ -49,6 +49,7 @@ __all__ = (
     "RetriesExhausted",
     "RetryBudget",
     "Rule",
+    "ShadowRecord",
     "Verdict",
     "catalogs",
     "fatal",

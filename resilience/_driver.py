@@ -16,9 +16,12 @@ import anyio
 from resilience import observe
 from resilience._attempt import Attempted, Finished, release_response
 from resilience._core.admission.model import (
+    Admission,
     Again,
     Answer,
+    Go,
     Judgement,
+    Park,
     Permit,
     Raise,
     Reason,
@@ -35,7 +38,7 @@ from resilience._core.policy.table import OTHER
 from resilience._options import INFINITE, Options, seconds
 from resilience._shared import Shared
 from resilience.policies import Policy
-from resilience.records import AttemptRecord, CallRecord
+from resilience.records import AttemptRecord, CallRecord, ShadowRecord
 
 
 class Call:
@@ -110,6 +113,43 @@ class Call:
         finally:
             self.shared.end(run)
 
+    async def watch(
+        self,
+        attempt: Callable[[], Awaitable[Attempted]],
+        *,
+        replayable: Callable[[Attempted], bool] = lambda _: True,
+        first: Attempted | None = None,
+        epoch: int = 0,
+    ) -> Finished:
+        """Attempt once, whatever the machine says, and tell what it would have done.
+
+        Takes what ``run`` takes.
+        """
+        machine, run = self.shared.machine, self.shared.begin()
+        before: Admission = Park()
+        try:
+            if first is None:
+                now = self.shared.now()
+                before = machine.ask(self.ticket, self.ticket.keys, now)
+                permit = machine.overrule(self.ticket, before, now)
+                self.ticket.sent += 1
+                try:
+                    first = await attempt()
+                except BaseException:
+                    self._give_back(permit)
+                    raise
+            else:
+                permit = Permit(self.ticket, epoch, sent_at=self.started)
+                before = Go(permit)
+                self.ticket.sent = 1
+            now = self.shared.now()
+            found, answer = self._judged(permit, first, replayable, now)
+            machine.leave(self.ticket, now)  # a retry that it would have paid for
+            self._record_shadow(found, before, answer)
+            return self._finished(first, None, None, None)
+        finally:
+            self.shared.end(run)
+
     # -- one attempt --------------------------------------------------------------------------
 
     async def _attempt(
@@ -147,10 +187,20 @@ class Call:
     def _answer(
         self, permit: Permit, tried: Attempted, replayable: Callable[[Attempted], bool]
     ) -> Answer:
+        now = self.shared.now()
+        found, answer = self._judged(permit, tried, replayable, now)
+        if isinstance(answer, Raise) and answer.reason is Reason.NOT_REPEATABLE:
+            self._tell_not_repeatable(found)
+        self._record_attempt(found, answer, now)
+        self.shared.pump()
+        return answer
+
+    def _judged(
+        self, permit: Permit, tried: Attempted, replayable: Callable[[Attempted], bool], now: Now
+    ) -> tuple[Classification | None, Answer]:
         shared, found = self.shared, tried.found
         if tried.request is not None:
             self._learn_request(*tried.request)
-        now = shared.now()
         if found is None or found.verdict is Verdict.SUCCESS:
             judgement = Judgement(verdict=Verdict.SUCCESS, rule=_SUCCESS.rule)
         elif is_our_duplicate(found, endpoint=self._described, earlier_maybe=self.maybe):
@@ -158,12 +208,7 @@ class Call:
             judgement = Judgement(verdict=Verdict.SUCCESS, rule=found.rule)
         else:
             judgement = self._judgement(found, now, can_be_sent=replayable(tried))
-        answer = shared.machine.answer(permit, judgement, now, shared.chance())
-        if isinstance(answer, Raise) and answer.reason is Reason.NOT_REPEATABLE:
-            self._tell_not_repeatable(found)
-        self._record_attempt(found, answer, now)
-        shared.pump()
-        return answer
+        return found, shared.machine.answer(permit, judgement, now, shared.chance())
 
     def _learn_request(self, endpoint: str, method: str) -> None:
         """An adapter below saw what a function's name did not tell: where it went, and how."""
@@ -267,6 +312,33 @@ class Call:
             )
         )
 
+    def _record_shadow(
+        self, found: Classification | None, before: Admission, answer: Answer
+    ) -> None:
+        found = found or _SUCCESS
+        if not self.shared.tells(found.verdict is not Verdict.SUCCESS):
+            return
+        again = answer if isinstance(answer, Again) else None
+        self.shared.tell(
+            ShadowRecord(
+                endpoint=self.endpoint,
+                account=self.shared.account,
+                policy=self.shared.policy.version,
+                code=found.code,
+                verdict=found.verdict.value,
+                matched_by=found.matched_by,
+                before=_BEFORE[type(before)],
+                before_reason=before.reason.value if isinstance(before, Refuse) else None,
+                after=_AFTER[type(answer)],
+                after_reason=again.wait_reason
+                if again
+                else (answer.reason.value if isinstance(answer, Raise) else None),
+                wait=again.expected if again else None,
+                certainty=found.certainty.value,
+                recovers=found.recovers.value if found.recovers else None,
+            )
+        )
+
     def _record_call(self, finished: Finished) -> None:
         if not self.shared.tells(finished.reason is not None):
             return
@@ -302,5 +374,8 @@ _TIMED_OUT = Classification(
     matched_by=ATTEMPT_TIMEOUT_RULE.key,
 )
 
+
+_BEFORE: dict[type, str] = {Go: "go", Park: "wait", Refuse: "refuse"}
+_AFTER: dict[type, str] = {Return: "return", Again: "retry", Raise: "raise"}
 
 _SUCCESS = Policy.from_dict({"name": "none"}).classify(status=200)

@@ -5,9 +5,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from resilience._attempt import Finished
-from resilience._core.admission.gate import Gate
 from resilience._core.admission.model import Reason
-from resilience._core.instants import Now
 from resilience._core.policy.model import Classification, Outcome, Rule, Verdict
 from resilience.errors import (
     AlreadyDone,
@@ -80,21 +78,6 @@ def attach(finished: Finished, error: ResilienceError | None, *, on_results: boo
     for holder in (last.value if last else None, last.exception if last else None, error):
         if on_results or isinstance(holder, BaseException) or is_response(holder):
             _note(holder, told)
-
-
-def described(gate: Gate, now: Now) -> dict[str, Any]:
-    """A closed door as plain data."""
-    because: Classification | None = gate.because
-    return {
-        "scope": str(gate.key),
-        "state": "probing" if gate.probe is not None else "closed",
-        "recovers": gate.kind.value,
-        "code": because.code if because else None,
-        "title": because.title if because else "",
-        "remedy": because.remedy if because else "",
-        "closings": gate.closings,
-        "resume_at": at(gate.opens(now).wall_time(now)),
-    }
 
 
 def remember_success(

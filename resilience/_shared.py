@@ -16,6 +16,7 @@ from anyio.lowlevel import RunVar
 
 from resilience import observe
 from resilience._attempt import Attempted, release_response
+from resilience._core.admission.door import Door
 from resilience._core.admission.lane import Lane
 from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import (
@@ -54,7 +55,9 @@ class Shared:
         chance: Callable[[], float] = random.random,
         observer: observe.Observer = observe.default,
         machine: Machine | None = None,
+        enforce: bool = True,
     ) -> None:
+        self.enforce = enforce
         self.policy = policy
         self.account = account
         self.machine = machine or Machine()
@@ -72,6 +75,7 @@ class Shared:
         self.clock: Callable[[], float] = self._first_reading
         self._last = Now(0.0, 0.0)
         self._told: set[str] = set()
+        self._listeners: list[Callable[[Door], None]] = []
 
     # -- clocks and keys ----------------------------------------------------------------------
 
@@ -194,6 +198,22 @@ class Shared:
             return False
         self._told.add(topic)
         return True
+
+    def listen(self, told: Callable[[Door], None]) -> None:
+        """Be told of every door that moves."""
+        self._listeners.append(told)
+        self.machine.moved = self._moved
+
+    def listen_no_more(self, told: Callable[[Door], None]) -> None:
+        """Be told no more."""
+        if told in self._listeners:
+            self._listeners.remove(told)
+        if not self._listeners:
+            self.machine.moved = None
+
+    def _moved(self, door: Door) -> None:
+        for told in self._listeners:
+            told(door)
 
     # -- waiting ------------------------------------------------------------------------------
 

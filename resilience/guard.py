@@ -8,7 +8,7 @@ by one look at the body, and builds nothing.  Everything else goes to the driver
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial, wraps
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
 
 import anyio
 
-from resilience import observe
+from resilience import _state, observe
 from resilience._attempt import Attempted, Finished, First, release_response
 from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
 from resilience._core.admission.breaker import CircuitBreaker
@@ -33,7 +33,6 @@ from resilience._options import INFINITE, CallSettings, Options, seconds
 from resilience._report import (
     attach,
     classification_of,
-    described,
     error_of,
     is_response,
     remember_success,
@@ -46,6 +45,7 @@ from resilience.errors import (
 from resilience.policies import Policy
 
 if TYPE_CHECKING:
+    from resilience._state import Changes
     from resilience.adapters.aiohttp import Middleware
 
 P = ParamSpec("P")
@@ -67,6 +67,8 @@ class Guard:
         breaker: settings of the circuit breakers, one per endpoint; None for none.
         budget: settings of the retry budgets, one per endpoint; None for none.
         most_waiting: calls that may wait at once; one more fails with reason ``crowd``.
+        enforce: False only watches (shadow mode): every call is made once, at once, and gives what it
+            gave; what the policy would have done goes to ``observe`` as a ``ShadowRecord``.
 
     Raises:
         PolicyError: the policy can't be loaded.
@@ -96,6 +98,7 @@ class Guard:
         breaker: CircuitBreaker | None = CircuitBreaker(),  # noqa: B008  # frozen
         budget: RetryBudget | None = RetryBudget(),  # noqa: B008
         most_waiting: int = MOST_WAITING,
+        enforce: bool = True,
     ) -> None:
         if most_waiting < 0:
             msg = f"most_waiting={most_waiting!r}: calls that may wait at once, at least 0"
@@ -103,7 +106,13 @@ class Guard:
         loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
         machine = Machine(most_waiting, breaker=breaker, budget=budget)
         self._shared = Shared(
-            loaded, account, wall=wall, chance=chance, observer=observe, machine=machine
+            loaded,
+            account,
+            wall=wall,
+            chance=chance,
+            observer=observe,
+            machine=machine,
+            enforce=enforce,
         )
         self._read = read
         self._is_plain_success: Callable[[Any], bool] = loaded.plain.of_dict
@@ -288,7 +297,8 @@ class Guard:
             return await self._hand_out(self._single(tried, endpoint), options)
         call = Call(self._shared, options, endpoint=endpoint, started=started)
         once = any(map(is_spent_by_use, (*args, *kwargs.values())))
-        finished = await call.run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
+        run = call.run if self._shared.enforce else call.watch
+        finished = await run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
         return await self._hand_out(finished, options)
 
     async def transport(
@@ -329,7 +339,8 @@ class Guard:
                 self._shared, options, endpoint=endpoint, method=method, deadline=deadline,
                 started=self._shared.began(first.reading) if first else None,
             )  # fmt: skip
-            finished = await call.run(
+            run = call.run if self._shared.enforce else call.watch
+            finished = await run(
                 judged, replayable=replayable,
                 first=judge(first.tried) if first else None, epoch=first.epoch if first else 0,
             )  # fmt: skip
@@ -375,20 +386,46 @@ class Guard:
     # -- looking in and stepping in ------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """The state of every door that is not open, as plain data, with what closed it.
+        """The state of every door and budget, as plain data, with what closed it.
 
-        ``{"account", "policy", "waiting", "doors": [{"scope", "state", "recovers", "code", "title",
-        "remedy", "closings", "resume_at"}]}``: ``state`` is ``closed`` or ``probing``, ``resume_at``
-        an aware datetime in UTC.  Call it inside the event loop.
+        ``{"account", "policy", "waiting", "doors", "paced", "budgets"}``.  ``doors`` are those that are
+        closed: ``{"scope", "state", "recovers", "code", "title", "remedy", "closings", "resume_at"}``,
+        with ``state`` ``closed`` or ``probing`` and ``resume_at`` an aware datetime in UTC; a breaker's
+        scope is ``breaker:<endpoint>``, and nothing ``recovers`` it but a sign of life.  ``paced`` are
+        open at a learned pace: ``{"scope", "state", "rate", "room", "in_flight"}``, in units per
+        second and calls.  ``budgets``: ``{"endpoint", "tokens", "waiting", "suppressed"}``, retries.
+        Call it inside the event loop.
         """
-        shared = self._shared
-        now = shared.now()
-        return {
-            "account": shared.account,
-            "policy": shared.policy.version,
-            "waiting": shared.machine.parked,
-            "doors": [described(g, now) for g in shared.machine.gates.values() if not g.open],
-        }
+        return _state.snapshot(self._shared)
+
+    def subscribe(self) -> "Changes":
+        """Follow the changes of the doors from now on.
+
+        ::
+
+            with guard.subscribe() as changes:
+                async for change in changes:
+                    print(change["scope"], change["state"], change.get("code"))
+
+        Each is plain data, as in :meth:`snapshot`; a door that is wide open again is
+        ``{"scope", "state": "open"}``.
+        """
+        return _state.Changes(self._shared)
+
+    def restore(self, snapshot: Mapping[str, Any]) -> list[str]:
+        """Close the doors that are closed in a snapshot of before a restart.
+
+        An account that is exhausted until midnight still is.  What was stored as JSON
+        (``json.dumps(guard.snapshot(), default=str)``) is taken as it is read back.  Breakers, paces
+        and budgets are not restored: they learn in seconds.  Call it inside the event loop.
+
+        Returns:
+            The scopes that are closed now.
+
+        Raises:
+            ValueError: the snapshot is of another account, or not a snapshot; nothing was closed.
+        """
+        return _state.restore(self._shared, snapshot)
 
     def reset(self, scope: str | None = None) -> list[str]:
         """Open the doors of a scope, or all: for people who just topped up or mended a key.
@@ -469,6 +506,8 @@ class Guard:
         error = error_of(finished, self.policy)
         attach(finished, error, on_results=options.on_failure == "return")
         if error is None:
+            if last is not None and last.exception is not None:
+                raise last.exception  # only watched
             return last.value if last else None
         if options.on_failure == "return" and last is not None and last.value is not None:
             return last.value

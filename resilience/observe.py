@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from resilience.records import AttemptRecord, Record, fields
+from resilience.records import AttemptRecord, Record, ShadowRecord, fields
 
 Observer = Callable[[Record], None]
 
@@ -39,7 +39,7 @@ def to_structlog(logger: Any) -> Observer:
 
 def level(record: Record) -> int:
     """The logging level of a record."""
-    if isinstance(record, AttemptRecord):
+    if isinstance(record, AttemptRecord | ShadowRecord):
         return logging.DEBUG if record.verdict == "success" else logging.INFO
     return logging.DEBUG if record.reason is None else logging.WARNING
 

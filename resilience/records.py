@@ -1,4 +1,4 @@
-"""What is told about calls: one record per attempt and one per call.
+"""What is told about calls: one record per attempt and one per call; one per call that is only watched.
 
 ("Event" is a word for jobs; these are records.)  A record is plain data of low cardinality.  It
 never holds headers, bodies, arguments, URLs or a provider's message, because all of these can carry
@@ -10,6 +10,7 @@ from typing import Any
 
 ATTEMPT = "resilience.attempt"
 CALL = "resilience.call"
+SHADOW = "resilience.shadow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,33 @@ class CallRecord:
     name = CALL
 
 
-Record = AttemptRecord | CallRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRecord:
+    """What a guard that only watches would have done about one call.  Times are seconds."""
+
+    endpoint: str
+    account: str
+    policy: str
+    code: str | None
+    verdict: str
+    matched_by: str
+    before: str
+    """Before it was sent: ``go``, ``wait`` or ``refuse``."""
+    before_reason: str | None
+    """Why it would have been refused, in one word."""
+    after: str
+    """After its answer: ``return``, ``retry`` or ``raise``."""
+    after_reason: str | None
+    """Why it would have waited (``backoff``, ``hint``, ``gate``, ``budget``) or ended, in one word."""
+    wait: float | None
+    """Until the retry, as far as known."""
+    certainty: str
+    recovers: str | None = None
+
+    name = SHADOW
+
+
+Record = AttemptRecord | CallRecord | ShadowRecord
 
 
 def fields(record: Record) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 import resilience
 
-SURFACE = ["AlreadyDone", "AttemptRecord", "CallRecord", "CallSettings", "Certainty", "CircuitBreaker", "CircuitOpen", "Classification", "DeadlineExceeded", "FatalError", "Guard", "Outcome", "Policy", "PolicyError", "QuotaError", "Recovers", "Report", "ResilienceError", "RetriesExhausted", "RetryBudget", "Rule", "Verdict", "catalogs", "fatal", "quota", "raise_for_code", "report", "retryable", "success", "to_structlog"]  # fmt: skip
+SURFACE = ["AlreadyDone", "AttemptRecord", "CallRecord", "CallSettings", "Certainty", "CircuitBreaker", "CircuitOpen", "Classification", "DeadlineExceeded", "FatalError", "Guard", "Outcome", "Policy", "PolicyError", "QuotaError", "Recovers", "Report", "ResilienceError", "RetriesExhausted", "RetryBudget", "Rule", "ShadowRecord", "Verdict", "catalogs", "fatal", "quota", "raise_for_code", "report", "retryable", "success", "to_structlog"]  # fmt: skip
 
 
 def run(script: str) -> str:

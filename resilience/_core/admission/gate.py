@@ -13,6 +13,8 @@ A pace that carried its calls and is then told "busy" was only a little too fast
 *light*, the shortest that the rule's schedule allows, and needs no probe.
 """
 
+from typing import Any
+
 from resilience._core.admission.door import PROBE_LEASE, Door, View
 from resilience._core.admission.model import Judgement, Permit, Reason, ScopeKey
 from resilience._core.instants import Instant, Now, later
@@ -142,6 +144,16 @@ class Gate(Door):
         """Wide open: somebody knows better."""
         self.pace = None
         self._opened()
+
+    def restore(self, kind: Recovers, until: Instant, because: Any, epoch: int) -> None:
+        """Closed as it was before a restart."""
+        self.reset()
+        self.open = False
+        self.kind = kind
+        self.until = until
+        self.because = because
+        self.closings = 1
+        self.closed_epoch = epoch
 
     def _opened(self) -> None:
         self.open = True

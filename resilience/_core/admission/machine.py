@@ -4,13 +4,17 @@ There is one per guard.  It is synchronous and owns no task, clock or randomness
 it and obeys.  Asking and waiting are in ``waiting``; here is what answers do to calls and doors.
 """
 
+from typing import Any
+
 from resilience._core.admission.breaker import LOOK_BACK, Breaker
 from resilience._core.admission.door import Door
 from resilience._core.admission.gate import SHORTEST_CLOSING, Gate
 from resilience._core.admission.lane import MEMORY, Lane, Queue
 from resilience._core.admission.model import (
+    Admission,
     Again,
     Answer,
+    Go,
     Judgement,
     Permit,
     Place,
@@ -113,6 +117,19 @@ class Machine(Waiting):
             door.closed_epoch = self.epoch
             self._sort(door)
         return closed
+
+    def restore(self, key: ScopeKey, kind: Recovers, until: Instant, because: Any) -> None:
+        """Close a door as it was closed before a restart."""
+        self.epoch += 1
+        self._gate(key).restore(kind, until, because, self.epoch)
+        self._sort(self._gate(key))
+
+    def overrule(self, ticket: Ticket, admission: Admission, now: Now) -> Permit:
+        """Let a call go whatever was answered: it is only watched, and tells nothing new."""
+        if isinstance(admission, Go):
+            return admission.permit
+        self.leave(ticket, now)
+        return Permit(ticket, -1, sent_at=now.loop)
 
     def doors(self) -> list[Door]:
         """Every door that was ever closed, and every breaker."""

@@ -105,8 +105,8 @@ class Pace:
     __slots__ = (
         "_at", "_busy_rate", "_busy_window", "_fastest", "_flowing_since", "_guessed", "_known",
         "_lasted", "_lights", "_meter", "_reaction", "_rejected_at", "_shut_at", "_was_first",
-        "base", "burst", "by_rate", "carried", "closed_at", "cycle", "first", "in_flight", "level", "period", "span",
-        "tokens", "took", "unit", "units", "window",
+        "base", "burst", "by_rate", "carried", "closed_at", "cycle", "first", "in_flight", "level",
+        "period", "span", "tokens", "took", "unit", "units", "window",
     )  # fmt: skip
 
     def __init__(
