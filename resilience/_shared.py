@@ -238,11 +238,10 @@ class Shared:
         return ticket.permit
 
     async def _wait(self, ticket: Ticket) -> None:
+        event = self._events[ticket] = anyio.Event()
         try:
-            self._events[ticket] = anyio.Event()
             self.pump()
             while ticket.place is Place.PARKED:
-                event = self._events[ticket] = anyio.Event()
                 if self._leader is None or self._leader is ticket:
                     self._leader = ticket
                     self._planned = self._pump()
@@ -250,19 +249,25 @@ class Shared:
                         await self._sleep(event)
                 else:
                     await event.wait()
+                if ticket.place is Place.PARKED and event.is_set():  # to lead, or to plan anew
+                    event = self._events[ticket] = anyio.Event()
         except GeneratorExit:  # collected with its loop: there is no clock and nobody to wake
             self.machine.leave(ticket, self._last)
+            self._gone(ticket)
             raise
         except BaseException:
             self.machine.leave(ticket, self.now())  # also gives back a grant that came too late
+            self._gone(ticket)
+            self.pump()
             raise
-        finally:
-            self._events.pop(ticket, None)
-            if self._leader is ticket:
-                self._leader = None
-                self._planned = INFINITE
-            if self._events:
-                self.pump()
+        if self._leader is None:
+            self.pump()
+
+    def _gone(self, ticket: Ticket) -> None:
+        """It waits no more, so it can't lead either."""
+        self._events.pop(ticket, None)
+        if self._leader is ticket:
+            self._leader, self._planned = None, INFINITE
 
     async def _sleep(self, event: anyio.Event) -> None:
         left = self._planned - anyio.current_time()
@@ -271,12 +276,12 @@ class Shared:
 
     def pump(self) -> None:
         """Let the machine decide, wake who is concerned, and see that somebody is watching."""
-        if not self.machine.parked and not self._events:
+        if not self.machine.parked:
             return
         wake = self._pump()
         leader = self._leader
         if leader is None:
-            leader = next((t for t in self._events if t.place is Place.PARKED), None)
+            leader = next(iter(self._events), None)
         elif wake >= self._planned:
             return
         if leader is not None:
@@ -285,7 +290,10 @@ class Shared:
     def _pump(self) -> float:
         grants, refusals, wake = self.machine.pump(self.now())
         for ticket in (*grants, *refusals):
-            self._events[ticket].set()
+            event = self._events.get(ticket)
+            if event is not None:
+                event.set()
+                self._gone(ticket)
         return INFINITE if wake is None else wake
 
 
