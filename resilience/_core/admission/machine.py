@@ -295,6 +295,8 @@ class Machine(Waiting):
         ticket = permit.ticket
         if permit.epoch < gate.closed_epoch:
             return False  # one of many that were under way: it proves nothing
+        if gate.pace is not None and gate.open and gate.pace.is_solid:
+            return False  # so many went that anybody might have been one too many
         proofs = [sent for sent in gate.successes if sent > ticket.rejected_at]
         if not ticket.poison or len(proofs) >= POISON_PROOF:
             ticket.poison += 1

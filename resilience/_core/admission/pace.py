@@ -51,6 +51,16 @@ SHRINK = 0.7
 ROOMY = 1.5
 """How far a window that was not full is from limiting what the rate allows."""
 
+FAST = 10.0
+"""Units a second from which a limit is tested every other second, whoever else may use it."""
+
+LINEAR = 0.01
+"""By how much of itself a pace grows in a second besides: others may have left."""
+
+SHARE = 1.0
+"""Units a second by which a fast pace grows in a second instead: the same for all who share a limit,
+while a decrease is a share of what each has, so that they come to equal shares (AIMD)."""
+
 BINS = 16
 """Parts of a period in which accepted units are counted."""
 
@@ -106,7 +116,7 @@ class Pace:
         "_at", "_busy_rate", "_busy_window", "_fastest", "_flowing_since", "_guessed", "_known",
         "_lasted", "_lights", "_meter", "_reaction", "_rejected_at", "_shut_at", "_was_first",
         "base", "burst", "by_rate", "carried", "closed_at", "cycle", "first", "in_flight", "level",
-        "period", "span", "tokens", "took", "unit", "units", "window",
+        "period", "slope", "span", "tokens", "took", "unit", "units", "window",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +127,7 @@ class Pace:
         self.level = in_flight
         self.took = took
         self._guessed = True
+        self.slope = 0.0
         self._known = self._was_first = False
         self._fastest = self._lasted = self._reaction = 0.0
         self.closed_at = self._shut_at = self._at = self._flowing_since = self._rejected_at = now
@@ -149,7 +160,8 @@ class Pace:
     @property
     def rate(self) -> float:
         """Units per second at this moment."""
-        return self.base * growth(self._busy_rate, first=self.first)
+        grown = self.base * growth(self._busy_rate, first=self.first)
+        return grown + self.slope * self._busy_rate * self.period
 
     @property
     def room(self) -> float:
@@ -307,7 +319,9 @@ class Pace:
         known = self.base if self._known else 0.0
         self.by_rate = self.by_rate or self.level <= 0 or self.level * 3 < self.window
         filled = not self.by_rate and (self.level + 1) * 1.1 >= self.window
-        fits = self.level * self.unit / self.took if filled and not self._guessed else 0.0
+        fits = 0.0
+        if filled and not self._guessed:  # a window of calls that end at once is no measure
+            fits = min(self.level * self.unit / max(self.took, _SHORTEST), 4.0 * rate)
         self.base = max(rate, fits, known / 2.0, 1e-6)
         # Little's law: so many are under way at the measured rate, whatever else was measured
         usual = 0.0 if filled else ROOMY * self.base * self.took / self.unit
@@ -318,7 +332,12 @@ class Pace:
         self._at = self._flowing_since = now
         self._busy_rate = self._busy_window = 0.0
         calls = 0 if self.first else STEADY_CALLS / 10 if told else STEADY_CALLS
-        self.period = self.cycle = max(self.cycle, calls * self.unit / self.base)
+        steady = calls * self.unit / self.base
+        self.slope = 0.0 if self.first else LINEAR * self.base
+        if self.by_rate and self.base >= FAST:
+            steady = min(steady, 1.0)
+            self.slope = 0.0 if self.first else SHARE
+        self.period = self.cycle = max(self.cycle, steady)
         self._meter.period = self.period
         self.carried = 0.0
         self.burst = max(self.unit, self.base * BURST)
