@@ -24,6 +24,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/python-backoff 'python-backoff>=3'
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo

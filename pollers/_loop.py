@@ -40,6 +40,7 @@ _LOOK: CallSettings = {
     "max_wait": LOOK_MAX_WAIT,
     "attempt_timeout": LOOK_TIMEOUT,
     "idempotent": True,
+    "lane": "looks",
 }
 """A look is one attempt: the scheduler owns its back-off, not the guard's retry loop."""
 

@@ -213,10 +213,12 @@ class Guard:
                     return value
                 first = Attempted(value=value)
             else:
-                attempt = self._try(func, args, kwargs, frame, self._options)
-                first = await _within(self._limit, attempt)
-        except _TimeIsOver:
-            first = timed_out(self._limit or 0.0)
+                told = await self._within(self._limit, func, args, kwargs, frame)
+                if type(told) is not Attempted:
+                    if lane.failing:
+                        lane.failing -= 1
+                    return cast("T", told)
+                first = told
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
             _check_call(func, error)
             first = Attempted(exception=error)
@@ -224,8 +226,6 @@ class Guard:
             lane.in_flight -= 1
             CONTEXT.reset(token)
             frame.active = False
-        if self._limit is not None and first.found is None and type(first.value) is dict:
-            return cast("T", first.value)
         endpoint = self._endpoint(func, self._options)
         if self._limit is None:
             await self._judge(first, frame, endpoint)
@@ -268,6 +268,43 @@ class Guard:
         if type(tried.value) is not dict or not self._is_plain_success(tried.value):
             await self._judge(tried, frame, self._endpoint(func, options))
         return tried
+
+    async def _within(  # private, and on a path where keywords cost
+        self,
+        limit: float,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        frame: Frame,
+    ) -> Any:
+        """What ``func`` gave, if it is a plain success; else an ``Attempted``, judged.
+
+        asyncio's own time-out costs half of anyio's scope.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            with anyio.move_on_after(limit):
+                return await self._try(func, args, kwargs, frame, self._options)
+            return timed_out(limit)
+        timeout = asyncio.timeout(limit)
+        try:
+            async with timeout:
+                try:
+                    value = await func(*args, **kwargs)
+                except Exception as error:  # noqa: BLE001
+                    _check_call(func, error)
+                    tried = Attempted(exception=error)
+                else:
+                    if type(value) is dict and self._is_plain_success(value):
+                        return value
+                    tried = Attempted(value=value)
+                await self._judge(tried, frame, self._endpoint(func, self._options))
+                return tried
+        except TimeoutError:
+            if timeout.expired():
+                return timed_out(limit)
+            raise
 
     async def _call(  # noqa: PLR0917  # private, and on a path where keywords cost
         self,
@@ -528,28 +565,6 @@ class Guard:
             msg = "a transport brought neither a response nor an exception"
             raise RuntimeError(msg)
         raise error from (last.exception if last else None)
-
-
-class _TimeIsOver(Exception):  # noqa: N818  # never leaves this module
-    pass
-
-
-async def _within(limit: float, awaitable: Awaitable[T]) -> T:
-    """Await for at most so many seconds; asyncio's own time-out costs half of anyio's scope."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        with anyio.move_on_after(limit):
-            return await awaitable
-        raise _TimeIsOver from None
-    timeout = asyncio.timeout(limit)
-    try:
-        async with timeout:
-            return await awaitable
-    except TimeoutError:
-        if timeout.expired():
-            raise _TimeIsOver from None
-        raise
 
 
 def _check_call(func: Any, error: Exception) -> None:
