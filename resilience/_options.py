@@ -30,6 +30,9 @@ class CallSettings(TypedDict, total=False):
     """Units that the call takes of a quota (1): its tokens, for a limit on tokens per minute."""
     lane: Literal["calls", "looks"]
     """Whose call it is ("calls").  When both wait for one quota, each lane gets half of it."""
+    hedge: float | None
+    """``call`` only: if it may be repeated and takes longer than this share of the calls before (0.95),
+    ask once more and take the first answer (None: never)."""
     stream: bool
     """The result is a stream.  Kept for streaming calls; it has no effect yet."""
 
@@ -47,6 +50,7 @@ class Options:
     cost: float = 1.0
     lane: str = "calls"
     on_failure: str = "raise"
+    hedge: float | None = None
     stream: bool = False
 
     def __post_init__(self) -> None:
@@ -61,6 +65,9 @@ class Options:
             raise ValueError(msg)
         if self.lane not in ("calls", "looks"):
             msg = f"lane={self.lane!r}: 'calls' or 'looks'"
+            raise ValueError(msg)
+        if self.hedge is not None and not 0 < self.hedge < 1:
+            msg = f"hedge={self.hedge!r}: a share of the calls, between 0 and 1, or None"
             raise ValueError(msg)
         for name in ("attempt_timeout", "deadline", "max_wait"):
             value = getattr(self, name)

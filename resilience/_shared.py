@@ -32,6 +32,7 @@ from resilience._core.admission.model import (
 )
 from resilience._core.instants import CALENDAR_NAP, Now
 from resilience._core.policy.model import ACCOUNT, ENDPOINT, REQUEST, Classification, Verdict
+from resilience._hedge import Durations
 from resilience._options import INFINITE, Options, seconds
 from resilience.policies import Policy
 from resilience.records import Record
@@ -75,6 +76,7 @@ class Shared:
         self.clock: Callable[[], float] = self._first_reading
         self._last = Now(0.0, 0.0)
         self._told: set[str] = set()
+        self._durations: dict[str, Durations] = {}
         self._listeners: list[Callable[[Door], None]] = []
 
     # -- clocks and keys ----------------------------------------------------------------------
@@ -153,6 +155,10 @@ class Shared:
     def lane(self, endpoint: str) -> Lane:
         """The live state of an endpoint."""
         return self.machine.lane(self.keys(endpoint))
+
+    def durations(self, endpoint: str) -> Durations:
+        """How long the calls of an endpoint took, for hedging."""
+        return self._durations.setdefault(endpoint, Durations())
 
     def _lane_of_request(self, method: str, path: str) -> Lane:
         return self.lane(self.policy.table.endpoint_of_request(method, path))

@@ -26,9 +26,10 @@ from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import Reason, ScopeKey
 from resilience._core.admission.waiting import MOST_WAITING
 from resilience._core.policy.classify import classify
-from resilience._core.policy.model import Classification, Outcome, Verdict
+from resilience._core.policy.model import Classification, Outcome, Repeat, Verdict
 from resilience._driver import Call, timed_out
 from resilience._functions import check_function, is_spent_by_use
+from resilience._hedge import hedged
 from resilience._options import INFINITE, CallSettings, Options, seconds
 from resilience._report import (
     attach,
@@ -122,7 +123,8 @@ class Guard:
         self._options = options
         self._machine = self._shared.machine
         # the default observer does not tell of plain successes, any other wants to hear of them
-        self._plain = self._read is None and self._shared.observer is observe.default
+        told = self._shared.observer is not observe.default or options.hedge is not None
+        self._plain = self._read is None and not told
         limit = min(seconds(options.attempt_timeout), seconds(options.deadline))
         self._limit = None if limit == INFINITE else limit
         # by function name; a view with an endpoint of its own has its own
@@ -332,11 +334,28 @@ class Guard:
             tried = first or await attempt()
             outer.last, outer.request = tried.found, tried.request
             return await self._hand_out(self._single(tried, endpoint), options)
-        call = Call(self._shared, options, endpoint=endpoint, started=started)
         once = any(map(is_spent_by_use, (*args, *kwargs.values())))
-        run = call.run if self._shared.enforce else call.watch
-        finished = await run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
+
+        async def run() -> Finished:
+            call = Call(self._shared, options, endpoint=endpoint, started=started)
+            going = call.run if self._shared.enforce else call.watch
+            return await going(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
+
+        if options.hedge is None or once or not self._may_hedge(endpoint, options):
+            finished = await run()
+        else:
+            lane = self._shared.lane(endpoint)
+            finished = await hedged(
+                run, self._shared.durations(endpoint), options.hedge,
+                lambda: lane.budget.charge(lane.sent, self._shared.now().loop),
+            )  # fmt: skip
         return await self._hand_out(finished, options)
+
+    def _may_hedge(self, endpoint: str, options: Options) -> bool:
+        if options.idempotent is not None or not self._shared.enforce:
+            return bool(options.idempotent) and self._shared.enforce
+        described = self.policy.endpoints.get(endpoint)
+        return described is not None and described.repeat is Repeat.SAFE
 
     async def transport(
         self,
