@@ -27,7 +27,6 @@ from resilience._core.admission.model import (
     Reason,
     Refuse,
     Return,
-    Ticket,
 )
 from resilience._core.instants import Instant, Now
 from resilience._core.policy.calendar import next_reset
@@ -108,7 +107,7 @@ class Call:
                 try:
                     await self._pause(answer, first)
                 except BaseException:
-                    self._give_back(self.ticket)
+                    self.shared.leave(self.ticket)
                     raise
         finally:
             self.shared.end(run)
@@ -136,7 +135,7 @@ class Call:
                 try:
                     first = await attempt()
                 except BaseException:
-                    self._give_back(permit)
+                    self.shared.leave(permit)
                     raise
             else:
                 permit = Permit(self.ticket, epoch, sent_at=self.started)
@@ -165,21 +164,17 @@ class Call:
             with anyio.CancelScope(deadline=limit) as scope:
                 return await attempt()
         except BaseException:
-            self._give_back(permit)
+            self.shared.leave(permit)
             raise
         assert scope.cancelled_caught  # noqa: S101  # the only way to get here
         if anyio.current_time() >= self.ticket.deadline:
             return None
         return timed_out(timeout)
 
-    def _give_back(self, held: Permit | Ticket) -> None:
-        self.shared.machine.leave(held, self.shared.now())
-        self.shared.pump()
-
     def _overdue(self, permit: Permit) -> Finished:
         now = self.shared.now()
         self._record_attempt(_TIMED_OUT, Raise(Reason.DEADLINE), now)
-        self._give_back(permit)
+        self.shared.leave(permit)
         return self._finished(None, Reason.DEADLINE, None, None)
 
     # -- judging ------------------------------------------------------------------------------

@@ -257,17 +257,22 @@ class Shared:
                     await event.wait()
                 if ticket.place is Place.PARKED and event.is_set():  # to lead, or to plan anew
                     event = self._events[ticket] = anyio.Event()
-        except GeneratorExit:  # collected with its loop: there is no clock and nobody to wake
-            self.machine.leave(ticket, self._last)
-            self._gone(ticket)
-            raise
         except BaseException:
-            self.machine.leave(ticket, self.now())  # also gives back a grant that came too late
             self._gone(ticket)
-            self.pump()
+            self.leave(ticket)  # also gives back a grant that came too late
             raise
         if self._leader is None:
             self.pump()
+
+    def leave(self, held: Ticket | Permit) -> None:
+        """A caller is gone: give back what it held, and let others have it."""
+        try:
+            now = self.now()
+        except RuntimeError:  # collected with its loop: there is no clock and nobody to wake
+            self.machine.leave(held, self._last)
+            return
+        self.machine.leave(held, now)
+        self.pump()
 
     def _gone(self, ticket: Ticket) -> None:
         """It waits no more, so it can't lead either."""
