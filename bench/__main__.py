@@ -1,14 +1,16 @@
-"""``python -m bench [calls|herd|waiting] [--quick]``: the numbers; without a name, calls and herd."""
+"""``python -m bench [calls|herd|waiting|soak] [--quick]``; without a name, calls and herd."""
 
 import argparse
 
-from bench import calls, herd, waiting
+from bench import calls, herd, soak, waiting
 
 
 def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("calls", "herd", "waiting"), help="only this")
+    parser.add_argument(
+        "what", nargs="?", choices=("calls", "herd", "waiting", "soak"), help="only this"
+    )
     parser.add_argument("--quick", action="store_true", help="herd: fewer seeds and round trips")
     given = parser.parse_args()
     if given.what in (None, "calls"):
@@ -17,6 +19,8 @@ def main() -> None:
         herd.main(quick=given.quick)
     if given.what == "waiting":
         waiting.main()
+    if given.what == "soak":
+        soak.main()
 
 
 if __name__ == "__main__":
