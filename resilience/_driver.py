@@ -27,6 +27,7 @@ from resilience._core.admission.model import (
     Reason,
     Refuse,
     Return,
+    Ticket,
 )
 from resilience._core.instants import Instant, Now
 from resilience._core.policy.calendar import next_reset
@@ -95,7 +96,7 @@ class Call:
                         return self._refused(entered, first)
                     permit = entered
                     if first is not None:
-                        await release_response(first)
+                        await self._let_go(first, permit)
                     first = await self._attempt(attempt, permit)
                     if first is None:
                         return self._overdue(permit)
@@ -104,11 +105,7 @@ class Call:
                 if not isinstance(answer, Again):
                     return self._over(first, answer)
                 permit = None
-                try:
-                    await self._pause(answer, first)
-                except BaseException:
-                    self.shared.leave(self.ticket)
-                    raise
+                await self._pause(answer, first)
         finally:
             self.shared.end(run)
 
@@ -145,7 +142,7 @@ class Call:
             found, answer = self._judged(permit, first, replayable, now)
             machine.leave(self.ticket, now)  # a retry that it would have paid for
             self._record_shadow(found, before, answer)
-            return self._finished(first, None, None, None)
+            return self._ended(first, None, None, None)
         finally:
             self.shared.end(run)
 
@@ -246,8 +243,19 @@ class Call:
     async def _pause(self, again: Again, last: Attempted) -> None:
         left = again.not_before - anyio.current_time()
         if left > 0:
-            await release_response(last)  # before any wait: it may hold a connection
-            await anyio.sleep(left)
+            await self._let_go(last, self.ticket)  # before any wait: it may hold a connection
+            try:
+                await anyio.sleep(left)
+            except BaseException:
+                self.shared.leave(self.ticket)
+                raise
+
+    async def _let_go(self, tried: Attempted, held: Permit | Ticket) -> None:
+        try:
+            await release_response(tried)
+        except BaseException:
+            self.shared.leave(held)
+            raise
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -267,8 +275,19 @@ class Call:
         resume_at: Instant | None,
         because: Classification | None,
     ) -> Finished:
+        finished = self._ended(last, reason, resume_at, because)
+        self._record_call(finished)
+        return finished
+
+    def _ended(
+        self,
+        last: Attempted | None,
+        reason: Reason | None,
+        resume_at: Instant | None,
+        because: Classification | None,
+    ) -> Finished:
         now = self.shared.now()
-        finished = Finished(
+        return Finished(
             last=last,
             reason=reason,
             resume_at=resume_at,
@@ -279,8 +298,6 @@ class Call:
             ended=now,
             endpoint=self.endpoint,
         )
-        self._record_call(finished)
-        return finished
 
     def _record_attempt(self, found: Classification | None, answer: Answer, now: Now) -> None:
         found = found or _SUCCESS

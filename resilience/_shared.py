@@ -235,8 +235,12 @@ class Shared:
             case Refuse() as refusal:
                 return refusal
             case Park():
-                if last is not None:
-                    await release_response(last)
+                try:
+                    if last is not None:
+                        await release_response(last)
+                except BaseException:
+                    self.leave(ticket)
+                    raise
                 await self._wait(ticket)
         if ticket.place is Place.REFUSED and ticket.refusal is not None:
             return ticket.refusal
@@ -244,9 +248,13 @@ class Shared:
         return ticket.permit
 
     async def _wait(self, ticket: Ticket) -> None:
-        event = self._events[ticket] = anyio.Event()
+        event = anyio.Event()
         try:
-            self.pump()
+            if (
+                ticket.place is Place.PARKED
+            ):  # or it was its turn while the last response was let go
+                self._events[ticket] = event
+                self.pump()
             while ticket.place is Place.PARKED:
                 if self._leader is None or self._leader is ticket:
                     self._leader = ticket

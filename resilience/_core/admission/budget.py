@@ -59,7 +59,8 @@ class Budget:
         earned = max(sent - self._mark, 0) * self.settings.ratio
         # another event loop may have an earlier clock
         passed = 0.0 if self._at is None else max(now - self._at, 0.0)
-        self._mark, self._at = sent, now
+        # what was rejected is not counted any more, and must not be earned by twice
+        self._mark, self._at = max(sent, self._mark), now
         self.tokens = min(self.settings.burst, self.tokens + earned + passed * self.settings.floor)
 
     def charge(self, sent: int, now: float) -> bool:
@@ -78,6 +79,11 @@ class Budget:
     def retried(self) -> None:
         """A call that went was a retry: it earns nothing."""
         self._mark += 1
+
+    def took_back(self) -> None:
+        """A retry that went did not go after all."""
+        self._mark -= 1
+        self.refund()
 
     def wait(self, sent: int, now: float) -> float:
         """Seconds until there is a token for sure."""

@@ -88,7 +88,7 @@ class Machine(Waiting):
         if lane is not None:
             lane.sent -= 1
             if permit.paid:
-                lane.budget.refund()
+                lane.budget.took_back()
         self.leave(permit, now)
 
     def carry(self, before: Now, now: Now) -> None:
@@ -129,6 +129,7 @@ class Machine(Waiting):
         if isinstance(admission, Go):
             return admission.permit
         self.leave(ticket, now)
+        self.lane(ticket.keys).sent += 1
         return Permit(ticket, -1, sent_at=now.loop)
 
     def doors(self) -> list[Door]:

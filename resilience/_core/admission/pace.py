@@ -11,7 +11,8 @@ After a closing both start a little below what was measured, touch it after one 
 grow like a cubic, as CUBIC does for TCP (RFC 9438): flat where the limit was last seen, so that
 rejections are rare, and ever steeper beyond it, so that a limit that was doubled is found within
 five periods.  Only time in which somebody had to wait counts: growth that nobody used proves
-nothing.  Before the second closing the measure is a guess, so growth is a doubling per period.
+nothing.  Before the second closing the measure is a guess, so a period makes it four times as
+fast.
 
 When the server said when to come back, its window opens at that instant, and what one window
 accepted goes at once; otherwise nobody knows where in its window the server is, and calls are spread
@@ -37,7 +38,7 @@ SOLID = 0.6
 """A pace that carried this share of a period's calls was nearly right."""
 
 FORGET = 8.0
-"""Periods of growth after which the limit is taken to be gone: the pace is 18 times the measure."""
+"""Periods of growth after which the limit is taken to be gone: the pace is 11 times the measure."""
 
 FORGET_IDLE = 600.0
 """Seconds without a rejection or anybody waiting after which a pace is old news."""
