@@ -123,8 +123,9 @@ class Guard:
         self._options = options
         self._machine = self._shared.machine
         # the default observer does not tell of plain successes, any other wants to hear of them
-        told = self._shared.observer is not observe.default or options.hedge is not None
-        self._plain = self._read is None and not told
+        told = self._shared.observer is not observe.default
+        simple = options.hedge is None and options.cost == 1.0  # the fast lane counts calls
+        self._plain = self._read is None and simple and not told
         limit = min(seconds(options.attempt_timeout), seconds(options.deadline))
         self._limit = None if limit == INFINITE else limit
         # by function name; a view with an endpoint of its own has its own

@@ -93,7 +93,7 @@ class Lane:
 
     __slots__ = (
         "_extra", "_grown", "_mark", "_seconds", "breaker", "budget", "doors", "doubles", "failing",
-        "in_flight", "keys", "peak", "queues", "sent", "suppressed", "turn", "unpaid", "window",
+        "in_flight", "keys", "peak", "queues", "sent", "suppressed", "turn", "unit", "unpaid", "window",
     )  # fmt: skip
 
     def __init__(
@@ -115,6 +115,8 @@ class Lane:
         self.suppressed = 0
         """Retries that the budget held up, ever."""
         self.in_flight = 0
+        self.unit = 1.0
+        """Units of a quota that a call takes on average."""
         self.sent = 0
         """Calls that went, ever, less those rejected."""
         self.peak = 0

@@ -255,11 +255,12 @@ class Machine(Waiting):
         counts = [lane.recent(span, now.loop) for lane in lanes]
         gate.pace = Pace(
             now.loop,
-            units=sum(units for units, _ in counts),
+            units=sum(calls * lane.unit for lane, (calls, _) in zip(lanes, counts, strict=True)),
             span=max((reach for _, reach in counts), default=0.0),
             in_flight=sum(lane.in_flight for lane in lanes),
             peak=max((lane.peak for lane in lanes), default=0),
             took=gate.reaction,
+            unit=lanes[0].unit if lanes else 1.0,
         )
         for lane in lanes:
             lane.lift()

@@ -29,7 +29,7 @@ STEADY_CALLS = 100
 """A period lasts at least as long as so many calls take: a slow limit is not tested all the time."""
 
 UNMEASURED = 10.0
-"""Units a second to begin with if nothing was accepted before the first rejection."""
+"""Calls a second to begin with if nothing was accepted before the first rejection."""
 
 BURST = 0.05
 """Seconds of the rate that may be saved up: timers are late, and light closings are made up for."""
@@ -53,19 +53,20 @@ ROOMY = 1.5
 """How far a window that was not full is from limiting what the rate allows."""
 
 FAST = 10.0
-"""Units a second from which a limit is tested every other second, whoever else may use it."""
+"""Calls a second from which a limit is tested every other second, whoever else may use it."""
 
 LINEAR = 0.01
 """By how much of itself a pace grows in a second besides: others may have left."""
 
 SHARE = 1.0
-"""Units a second by which a fast pace grows in a second instead: the same for all who share a limit,
+"""Calls a second by which a fast pace grows in a second instead: the same for all who share a limit,
 while a decrease is a share of what each has, so that they come to equal shares (AIMD)."""
 
 BINS = 16
 """Parts of a period in which accepted units are counted."""
 
 _NONE = 1e-9
+_NAP = 1e-6
 _SHORTEST = 1e-3
 
 
@@ -111,6 +112,7 @@ class Pace:
         in_flight: calls under way at that moment.
         peak: the most that were under way when a call went that was accepted.
         took: seconds that an answer takes.
+        unit: units that a call takes on average.
     """
 
     __slots__ = (
@@ -121,7 +123,15 @@ class Pace:
     )  # fmt: skip
 
     def __init__(
-        self, now: float, *, units: float, span: float, in_flight: int, peak: int, took: float
+        self,
+        now: float,
+        *,
+        units: float,
+        span: float,
+        in_flight: int,
+        peak: int,
+        took: float,
+        unit: float = 1.0,
     ) -> None:
         self.units = units
         self.span = span
@@ -138,8 +148,7 @@ class Pace:
         self.window: float = max(peak, 1)
         self.period = self.cycle = 1.0
         self.tokens = 0.0
-        self.burst = 1.0
-        self.unit = 1.0
+        self.burst = self.unit = unit
         self.in_flight = 0
         self.carried = 0.0
         self._lights = 0
@@ -197,7 +206,9 @@ class Pace:
             return self.period / 8
         # what costs more than can be saved goes when all is saved, and leaves a debt
         missing = min(cost, self.burst) - self.tokens
-        return missing / self.rate if missing > _NONE else 0.0
+        if missing <= _NONE * max(1.0, cost):
+            return 0.0
+        return max(missing / self.rate, _NAP)  # less would not move the clock
 
     def take(self, cost: float, now: float) -> None:
         """One call goes."""
@@ -301,7 +312,7 @@ class Pace:
         rate = accepted / cycle
         unmeasured = self.first and self.units < self.unit
         if unmeasured:  # nothing was accepted
-            rate, cycle = max(rate, UNMEASURED), min(cycle, 1.0)
+            rate, cycle = max(rate, UNMEASURED * self.unit), min(cycle, 1.0)
         self._measured(rate)
         if told or self._lasted < self.period * 1.5:
             self.cycle = cycle
@@ -335,9 +346,9 @@ class Pace:
         calls = 0 if self.first else STEADY_CALLS / 10 if told else STEADY_CALLS
         steady = calls * self.unit / self.base
         self.slope = 0.0 if self.first else LINEAR * self.base
-        if self.by_rate and self.base >= FAST:
+        if self.by_rate and self.base >= FAST * self.unit:
             steady = min(steady, 1.0)
-            self.slope = 0.0 if self.first else SHARE
+            self.slope = 0.0 if self.first else SHARE * self.unit
         self.period = self.cycle = max(self.cycle, steady)
         self._meter.period = self.period
         self.carried = 0.0
