@@ -53,6 +53,7 @@ def test_limit_that_halves_and_doubles(trip, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("trip", TRIPS)
 def test_limit_that_halves_and_doubles_full_size(trip):
     """The same with a hundred a second."""
@@ -96,6 +97,7 @@ def test_two_guards(trip):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_two_guards_full_size():
     """Over a hundred seconds they waste little, and the account is used to the full."""
     runs = [shared(500, trip=0.05, seed=seed) for seed in range(5)]

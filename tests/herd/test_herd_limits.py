@@ -49,6 +49,7 @@ def test_window_of_a_second(trip, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("trip", TRIPS)
 @pytest.mark.parametrize("seed", [1])
 def test_window_of_a_second_full_size(trip, seed):
@@ -70,6 +71,7 @@ def test_sliding_window(trip):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("trip", [0.05])
 def test_sliding_window_full_size(trip):
     """Ten thousand calls through a window without edges take less than half again of what they must."""

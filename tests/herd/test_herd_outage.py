@@ -67,6 +67,7 @@ def test_outage_of_a_minute(trip):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("trip", TRIPS)
 def test_outage_of_a_minute_full_size(trip):
     """The same with a thousand users."""
