@@ -44,6 +44,10 @@ from resilience.records import AttemptRecord, CallRecord, ShadowRecord
 class Call:
     """One guarded call on the slow lane: everything that its attempts have in common."""
 
+    __slots__ = (
+        "_described", "endpoint", "maybe", "method", "options", "shared", "started", "ticket",
+    )  # fmt: skip
+
     def __init__(
         self,
         shared: Shared,

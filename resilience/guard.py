@@ -337,17 +337,17 @@ class Guard:
             return await self._hand_out(self._single(tried, endpoint), options)
         once = any(map(is_spent_by_use, (*args, *kwargs.values())))
 
-        async def run() -> Finished:
+        def going() -> Awaitable[Finished]:
             call = Call(self._shared, options, endpoint=endpoint, started=started)
-            going = call.run if self._shared.enforce else call.watch
-            return await going(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
+            run = call.run if self._shared.enforce else call.watch
+            return run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
 
         if options.hedge is None or once or not self._may_hedge(endpoint, options):
-            finished = await run()
+            finished = await going()
         else:
             lane = self._shared.lane(endpoint)
             finished = await hedged(
-                run, self._shared.durations(endpoint), options.hedge,
+                going, self._shared.durations(endpoint), options.hedge,
                 lambda: lane.budget.charge(lane.sent, self._shared.now().loop),
             )  # fmt: skip
         return await self._hand_out(finished, options)
