@@ -148,7 +148,8 @@ class Guard:
 
         Args:
             settings: any of ``CallSettings``: ``max_attempts``, ``attempt_timeout``, ``deadline``,
-                ``max_wait``, ``idempotent``, ``endpoint``, ``on_failure``, ``cost``, ``stream``.
+                ``max_wait``, ``idempotent``, ``endpoint``, ``on_failure``, ``cost``, ``lane``,
+                ``hedge``, ``stream``.
 
         Raises:
             TypeError: no such setting.
