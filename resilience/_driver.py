@@ -27,7 +27,6 @@ from resilience._core.admission.model import (
     Reason,
     Refuse,
     Return,
-    Ticket,
 )
 from resilience._core.instants import Instant, Now
 from resilience._core.policy.calendar import next_reset
@@ -77,7 +76,7 @@ class Call:
         first: Attempted | None = None,
         epoch: int = 0,
     ) -> Finished:
-        """Attempt until the machine says that it is over.
+        """Attempt until the machine says that it is over; once, if the guard only watches.
 
         Args:
             attempt: makes one attempt and judges it; raises nothing but cancellation.
@@ -85,6 +84,8 @@ class Call:
             first: an attempt that was already made (on the fast lane).
             epoch: what dates ``first``.
         """
+        if not self.shared.enforce:
+            return await self._watch(attempt, replayable, first, epoch)
         run = self.shared.begin()
         try:
             permit: Permit | None = None
@@ -100,7 +101,8 @@ class Call:
                         return self._refused(entered, first)
                     permit = entered
                     if first is not None:
-                        await self._let_go(first, permit)
+                        with self.shared.holding(permit):
+                            await release_response(first)
                     first = await self._attempt(attempt, permit)
                     if first is None:
                         return self._overdue(permit)
@@ -113,18 +115,14 @@ class Call:
         finally:
             self.shared.end(run)
 
-    async def watch(
+    async def _watch(
         self,
         attempt: Callable[[], Awaitable[Attempted]],
-        *,
-        replayable: Callable[[Attempted], bool] = lambda _: True,
-        first: Attempted | None = None,
-        epoch: int = 0,
+        replayable: Callable[[Attempted], bool],
+        first: Attempted | None,
+        epoch: int,
     ) -> Finished:
-        """Attempt once, whatever the machine says, and tell what it would have done.
-
-        Takes what ``run`` takes.
-        """
+        """Attempt once, whatever the machine says, and tell what it would have done."""
         machine, run = self.shared.machine, self.shared.begin()
         before: Admission = Park()
         try:
@@ -133,11 +131,8 @@ class Call:
                 before = machine.ask(self.ticket, self.ticket.keys, now)
                 permit = machine.overrule(self.ticket, before, now)
                 self.ticket.sent += 1
-                try:
+                with self.shared.holding(permit):
                     first = await attempt()
-                except BaseException:
-                    self.shared.leave(permit)
-                    raise
             else:
                 permit = Permit(self.ticket, epoch, sent_at=self.started)
                 before = Go(permit)
@@ -159,14 +154,11 @@ class Call:
         self.ticket.sent += 1
         timeout = seconds(self.options.attempt_timeout)
         limit = min(self.ticket.deadline, anyio.current_time() + timeout)
-        try:
+        with self.shared.holding(permit):
             if limit == INFINITE:
                 return await attempt()
             with anyio.CancelScope(deadline=limit) as scope:
                 return await attempt()
-        except BaseException:
-            self.shared.leave(permit)
-            raise
         assert scope.cancelled_caught  # noqa: S101  # the only way to get here
         if anyio.current_time() >= self.ticket.deadline:
             return None
@@ -247,19 +239,9 @@ class Call:
     async def _pause(self, again: Again, last: Attempted) -> None:
         left = again.not_before - anyio.current_time()
         if left > 0:
-            await self._let_go(last, self.ticket)  # before any wait: it may hold a connection
-            try:
+            with self.shared.holding(self.ticket):
+                await release_response(last)  # before any wait: it may hold a connection
                 await anyio.sleep(left)
-            except BaseException:
-                self.shared.leave(self.ticket)
-                raise
-
-    async def _let_go(self, tried: Attempted, held: Permit | Ticket) -> None:
-        try:
-            await release_response(tried)
-        except BaseException:
-            self.shared.leave(held)
-            raise
 
     # -- the end ------------------------------------------------------------------------------
 

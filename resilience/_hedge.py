@@ -8,7 +8,6 @@ is released.
 """
 
 import math
-from bisect import insort
 from collections import deque
 from collections.abc import Awaitable, Callable
 from operator import itemgetter
@@ -38,9 +37,7 @@ class Durations:
         """Within so many seconds this share of them was over; infinite while too few are known."""
         if len(self._recent) < ENOUGH:
             return math.inf
-        ordered: list[float] = []
-        for seconds in self._recent:
-            insort(ordered, seconds)
+        ordered = sorted(self._recent)
         return ordered[min(math.ceil(share * len(ordered)), len(ordered)) - 1]
 
 

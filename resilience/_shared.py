@@ -8,7 +8,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import anyio
@@ -55,13 +56,13 @@ class Shared:
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
         observer: observe.Observer = observe.default,
-        machine: Machine | None = None,
+        machine: Machine,
         enforce: bool = True,
     ) -> None:
         self.enforce = enforce
         self.policy = policy
         self.account = account
-        self.machine = machine or Machine()
+        self.machine = machine
         self.wall = wall
         self.chance = chance
         self.observer = observer
@@ -235,12 +236,9 @@ class Shared:
             case Refuse() as refusal:
                 return refusal
             case Park():
-                try:
-                    if last is not None:
+                if last is not None:
+                    with self.holding(ticket):
                         await release_response(last)
-                except BaseException:
-                    self.leave(ticket)
-                    raise
                 await self._wait(ticket)
         if ticket.place is Place.REFUSED and ticket.refusal is not None:
             return ticket.refusal
@@ -250,9 +248,8 @@ class Shared:
     async def _wait(self, ticket: Ticket) -> None:
         event = anyio.Event()
         try:
-            if (
-                ticket.place is Place.PARKED
-            ):  # or it was its turn while the last response was let go
+            # or it was its turn already, while the last response was let go
+            if ticket.place is Place.PARKED:
                 self._events[ticket] = event
                 self.pump()
             while ticket.place is Place.PARKED:
@@ -281,6 +278,15 @@ class Shared:
             return
         self.machine.leave(held, now)
         self.pump()
+
+    @contextmanager
+    def holding(self, held: Ticket | Permit) -> Iterator[None]:
+        """Whoever is cancelled inside, or fails, leaves nothing behind."""
+        try:
+            yield
+        except BaseException:
+            self.leave(held)
+            raise
 
     def _gone(self, ticket: Ticket) -> None:
         """It waits no more, so it can't lead either."""

@@ -263,14 +263,32 @@ class Guard:
         frame: Frame,
         options: Options,
     ) -> Attempted:
-        """One attempt, judged; reading what was returned may wait too, so a time-out covers both."""
+        """One attempt, judged."""
+        told = await self._ask_and_judge(func, args, kwargs, frame, options)
+        return told if type(told) is Attempted else Attempted(value=told)
+
+    async def _ask_and_judge(  # private, and on a path where keywords cost
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        frame: Frame,
+        options: Options,
+    ) -> Any:
+        """What ``func`` gave, if it is a plain success; else an ``Attempted``, judged.
+
+        Reading what was returned may wait too, so a time-out has to cover both.
+        """
         try:
-            tried = Attempted(value=await func(*args, **kwargs))
+            value = await func(*args, **kwargs)
         except Exception as error:  # noqa: BLE001
             _check_call(func, error)
             tried = Attempted(exception=error)
-        if type(tried.value) is not dict or not self._is_plain_success(tried.value):
-            await self._judge(tried, frame, self._endpoint(func, options))
+        else:
+            if type(value) is dict and self._is_plain_success(value):
+                return value
+            tried = Attempted(value=value)
+        await self._judge(tried, frame, self._endpoint(func, options))
         return tried
 
     async def _within(  # private, and on a path where keywords cost
@@ -281,30 +299,17 @@ class Guard:
         kwargs: dict[str, Any],
         frame: Frame,
     ) -> Any:
-        """What ``func`` gave, if it is a plain success; else an ``Attempted``, judged.
-
-        asyncio's own time-out costs half of anyio's scope.
-        """
+        """The same, for at most so many seconds; asyncio's own time-out costs half of anyio's scope."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             with anyio.move_on_after(limit):
-                return await self._try(func, args, kwargs, frame, self._options)
+                return await self._ask_and_judge(func, args, kwargs, frame, self._options)
             return timed_out(limit)
         timeout = asyncio.timeout(limit)
         try:
             async with timeout:
-                try:
-                    value = await func(*args, **kwargs)
-                except Exception as error:  # noqa: BLE001
-                    _check_call(func, error)
-                    tried = Attempted(exception=error)
-                else:
-                    if type(value) is dict and self._is_plain_success(value):
-                        return value
-                    tried = Attempted(value=value)
-                await self._judge(tried, frame, self._endpoint(func, self._options))
-                return tried
+                return await self._ask_and_judge(func, args, kwargs, frame, self._options)
         except TimeoutError:
             if timeout.expired():
                 return timed_out(limit)
@@ -340,8 +345,7 @@ class Guard:
 
         def going() -> Awaitable[Finished]:
             call = Call(self._shared, options, endpoint=endpoint, started=started)
-            run = call.run if self._shared.enforce else call.watch
-            return run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
+            return call.run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
 
         if options.hedge is None or once or not self._may_hedge(endpoint, options):
             finished = await going()
@@ -397,8 +401,7 @@ class Guard:
                 self._shared, options, endpoint=endpoint, method=method, deadline=deadline,
                 started=self._shared.began(first.reading) if first else None,
             )  # fmt: skip
-            run = call.run if self._shared.enforce else call.watch
-            finished = await run(
+            finished = await call.run(
                 judged, replayable=replayable,
                 first=judge(first.tried) if first else None, epoch=first.epoch if first else 0,
             )  # fmt: skip
@@ -426,10 +429,7 @@ class Guard:
         if lane.doors or lane.in_flight >= lane.window:
             return None
         reading = self._shared.clock()
-        if reading >= lane.turn:
-            lane.rotate(reading)
-        lane.in_flight += 1
-        lane.sent += 1
+        lane.went(reading)
         return lane, self._machine.epoch, reading
 
     def tell_unguarded(self, host: str) -> None:

@@ -6,7 +6,7 @@ seconds, so that a thousand minute-long calls are under way within a second, and
 hundred is met while the calls too many are still few.  As soon as answers come, the ramp doubles no
 faster than they do: growing faster than answers can tell is blind.
 
-The fast lane of the guard reads and writes ``in_flight``, ``sent`` and ``failing`` directly.
+The fast lane of the guard does what ``went`` does, and heals ``failing``, without a call.
 """
 
 import heapq
@@ -155,6 +155,13 @@ class Lane:
         self._mark = self.sent
         # seconds follow each other, unless there was one without any call
         self.turn = (self.turn if now < self.turn + MEMORY else now) + MEMORY
+
+    def went(self, now: float) -> None:
+        """One call goes."""
+        if now >= self.turn:
+            self.rotate(now)
+        self.in_flight += 1
+        self.sent += 1
 
     def recent(self, span: float, now: float) -> tuple[float, float]:
         """Calls that went and were not rejected, and the seconds before now that it speaks of."""

@@ -45,7 +45,7 @@ class Machine(Waiting):
         """What becomes of the call after this attempt, and what it tells about the doors."""
         ticket = permit.ticket
         ticket.place, ticket.permit = Place.OUTSIDE, None
-        lane = self.lanes.get(ticket.keys.endpoint) or self.lane(ticket.keys)
+        lane = self.lane(ticket.keys)
         self._settle(permit, judgement, lane, now)
         gate = self._gate(judgement.scope) if judgement.scope else None
         self._conclude_probes(permit, judgement, now)

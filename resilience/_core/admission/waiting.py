@@ -103,11 +103,8 @@ class Waiting:
         return self._park(ticket, lane, now)
 
     def _go(self, ticket: Ticket, lane: Lane, now: Now) -> Go:
-        if now.loop >= lane.turn:
-            lane.rotate(now.loop)
         lane.unit = lane.unit + 0.1 * (ticket.cost - lane.unit) if lane.sent else ticket.cost
-        lane.in_flight += 1
-        lane.sent += 1
+        lane.went(now.loop)
         paced = tuple(gate.pace for gate in lane.doors if gate.pace is not None)
         for pace in paced:
             pace.take(ticket.cost, now.loop)
