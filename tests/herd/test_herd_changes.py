@@ -9,8 +9,10 @@ from herd_kit import TRIPS, Crowd, make_guard, per_second, phase
 from resilience.testing import FixedWindow, run_virtual
 
 NEARLY = 0.85
-WINDOWS = {0.0: 9, 0.05: 12, 0.5: 13}
-"""A second each.  Growth is cautious first, and a round trip makes everything slower."""
+WINDOWS = 5
+"""A second each."""
+
+WASTE = {0.0: 0.03, 0.05: 0.10, 0.5: 0.15}
 
 # -- a limit that changes -------------------------------------------------------------------------
 
@@ -47,9 +49,9 @@ def settled(server: FixedWindow, since: float, limit: float) -> int:
 def test_limit_that_halves_and_doubles(trip, seed):
     """Whether a limit halves or doubles, the crowd is back at it a few windows later."""
     server = changing([40, 20, 40], each=20.0, trip=trip, seed=seed)
-    assert settled(server, 20.0, 20) <= WINDOWS[trip]
-    assert settled(server, 40.0, 40) <= WINDOWS[trip]
-    assert server.rejected <= 0.25 * server.accepted
+    assert settled(server, 20.0, 20) <= WINDOWS
+    assert settled(server, 40.0, 40) <= WINDOWS
+    assert server.rejected <= WASTE[trip] * server.accepted
 
 
 @pytest.mark.slow
@@ -58,9 +60,9 @@ def test_limit_that_halves_and_doubles(trip, seed):
 def test_limit_that_halves_and_doubles_full_size(trip):
     """The same with a hundred a second."""
     server = changing([100, 50, 100], each=20.0, trip=trip, seed=1)
-    assert settled(server, 20.0, 50) <= WINDOWS[trip]
-    assert settled(server, 40.0, 100) <= WINDOWS[trip]
-    assert server.rejected <= 0.25 * server.accepted
+    assert settled(server, 20.0, 50) <= WINDOWS
+    assert settled(server, 40.0, 100) <= WINDOWS
+    assert server.rejected <= WASTE[trip] * server.accepted
 
 
 # -- two processes of one account -----------------------------------------------------------------
@@ -92,8 +94,8 @@ def test_two_guards(trip):
     runs = [shared(60, trip=trip, seed=seed, rate=60.0) for seed in range(5)]
     wastes, stretches, shares = zip(*runs, strict=True)
     assert statistics.median(wastes) <= 0.15
-    assert statistics.median(stretches) <= 1.60
-    assert statistics.median(shares) <= 4.0
+    assert statistics.median(stretches) <= 1.40
+    assert statistics.median(shares) <= 3.0
 
 
 @pytest.mark.slow
@@ -103,5 +105,5 @@ def test_two_guards_full_size():
     runs = [shared(500, trip=0.05, seed=seed) for seed in range(5)]
     wastes, stretches, shares = zip(*runs, strict=True)
     assert statistics.median(wastes) <= 0.15
-    assert statistics.median(stretches) <= 1.30
+    assert statistics.median(stretches) <= 1.10
     assert statistics.median(shares) <= 2.5

@@ -14,6 +14,10 @@ five periods.  Only time in which somebody had to wait counts: growth that nobod
 nothing.  Before the second closing the measure is a guess, so a period makes it four times as
 fast.
 
+Two guards may share a limit without knowing of each other.  They come to equal shares because both
+grow by the same amount and lose the same share (AIMD); a *young* pace makes bigger steps of both, and
+a pace that is suddenly much slower than it remembers becomes young again.
+
 When the server said when to come back, its window opens at that instant, and what one window
 accepted goes at once; otherwise nobody knows where in its window the server is, and calls are spread
 evenly.
@@ -27,6 +31,13 @@ BETA = 0.03
 
 STEADY_CALLS = 100
 """A period lasts at least as long as so many calls take: a slow limit is not tested all the time."""
+
+STEADY_SECONDS = 10.0
+"""Seconds that a slow limit's period need not exceed for that: what was measured of a few calls may be
+wrong, and then nobody must wait for minutes to find out."""
+
+FEW = 8
+"""Calls of a period at the least."""
 
 UNMEASURED = 10.0
 """Calls a second to begin with if nothing was accepted before the first rejection."""
@@ -52,11 +63,35 @@ SHRINK = 0.7
 ROOMY = 1.5
 """How far a window that was not full is from limiting what the rate allows."""
 
+TYPICAL = 100.0
+"""Calls a second at which ``SHARE`` and ``YOUNG_SHARE`` are what they say."""
+
 FAST = 10.0
 """Calls a second from which a limit is tested every other second, whoever else may use it."""
 
 LINEAR = 0.01
 """By how much of itself a pace grows in a second besides: others may have left."""
+
+MEMORY = 20.0
+"""Seconds in which half of the fastest measure is forgotten.  Until then a much slower one is taken
+for a stranger's doing, not for the limit: it is tested as often as the faster one would be."""
+
+MANY = 12
+"""Calls that a measure must be made of to be remembered: a few that came at once are no rate."""
+
+STRANGER = 0.7
+"""A measure below this share of the remembered one: somebody else has begun to use the limit."""
+
+YOUNG = 15.0
+"""Seconds for which a pace is *young*, after its first measure or after a stranger was noticed."""
+
+YOUNG_SHARE = 5.0
+"""By how much faster a young pace grows, in calls a second; at other limits than 100 a second with the
+square root of the limit, so that the faster of two grows by a smaller share of itself."""
+
+YOUNG_DIP = 0.12
+"""How much deeper a young pace starts after a closing.  Growth over decrease is as in later years, so
+young and old come to equal shares, the young sooner: in about 50 calls a second ÷ the growth."""
 
 SHARE = 1.0
 """Calls a second by which a fast pace grows in a second instead: the same for all who share a limit,
@@ -116,7 +151,8 @@ class Pace:
     """
 
     __slots__ = (
-        "_at", "_busy_rate", "_busy_window", "_fastest", "_flowing_since", "_guessed", "_known",
+        "_at", "_best", "_best_at", "_born", "_busy_rate", "_busy_window", "_dip", "_fastest",
+        "_flowing_since", "_guessed", "_known",
         "_lasted", "_lights", "_meter", "_reaction", "_rejected_at", "_shut_at", "_was_first",
         "base", "burst", "by_rate", "carried", "closed_at", "cycle", "first", "in_flight", "level",
         "period", "slope", "span", "tokens", "took", "unit", "units", "window",
@@ -153,6 +189,9 @@ class Pace:
         self.carried = 0.0
         self._lights = 0
         self._busy_rate = self._busy_window = 0.0
+        self._best = 0.0
+        self._best_at = self._born = now
+        self._dip = 0.0
         self._meter = Meter(1.0, now)
 
     @classmethod
@@ -170,7 +209,7 @@ class Pace:
     @property
     def rate(self) -> float:
         """Units per second at this moment."""
-        grown = self.base * growth(self._busy_rate, first=self.first)
+        grown = self.base * (growth(self._busy_rate, first=self.first) - self._dip)
         return grown + self.slope * self._busy_rate * self.period
 
     @property
@@ -344,13 +383,37 @@ class Pace:
         self._at = self._flowing_since = now
         self._busy_rate = self._busy_window = 0.0
         calls = 0 if self.first else STEADY_CALLS / 10 if told else STEADY_CALLS
-        steady = calls * self.unit / self.base
+        best = self._remember(now)
+        steady = min(calls * self.unit / best, max(STEADY_SECONDS, FEW * self.unit / best))
         self.slope = 0.0 if self.first else LINEAR * self.base
-        if self.by_rate and self.base >= FAST * self.unit:
+        self._dip = 0.0
+        if self.by_rate and best >= FAST * self.unit:
             steady = min(steady, 1.0)
-            self.slope = 0.0 if self.first else SHARE * self.unit
+            if best > self.base:
+                self.cycle = min(self.cycle, 1.0)
+            self._grow_up(best, now)
         self.period = self.cycle = max(self.cycle, steady)
         self._meter.period = self.period
         self.carried = 0.0
         self.burst = max(self.unit, self.base * BURST)
         self.tokens = min(max(self.tokens, 0.0), self.burst)
+
+    def _remember(self, now: float) -> float:
+        """The fastest measure of late; a much slower one makes the pace young again."""
+        remembered = self._best * math.exp2((self._best_at - now) / MEMORY)
+        if self.base < STRANGER * remembered:
+            self._born = now
+        few = self.units < MANY * self.unit
+        if self.first or few or self.base < remembered:
+            return max(self.base, remembered)
+        self._best, self._best_at = self.base, now
+        return self.base
+
+    def _grow_up(self, best: float, now: float) -> None:
+        """How fast a fast pace grows, and where it starts: a young one makes bigger steps of both."""
+        if self.first:
+            return
+        youth = max(0.0, 1.0 - (now - self._born) / YOUNG)
+        scale = math.sqrt(best / (TYPICAL * self.unit))
+        self.slope = (SHARE + YOUNG_SHARE * youth) * self.unit * scale
+        self._dip = YOUNG_DIP * youth
