@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .chat import chat_json, chat_stream
-from .exchange import Endpoint, Exchange
+from .exchange import Exchange, table
 from .finding import download, search
 from .state import State, now
-from .surface import CHAT_STREAM, VISUAL_SEARCH
+from .surface import CHAT_STREAM
 from .uploads import upload_file, upload_url
 from .videos import PARSE, Video
 from .wire import BAD_PARAMETERS, DUPLICATE, RefusedError, Reply, success, whole_number
@@ -72,16 +72,9 @@ async def delete_videos(state: State, exchange: Exchange) -> Reply:
     return Reply(success(None))
 
 
-ENDPOINTS = tuple(
-    Endpoint(
-        method=method,
-        name=handler.__name__,
-        path=f"{PREFIX}/{path}",
-        interface=interface,
-        handler=handler,
-        surface=CHAT_STREAM if handler is chat_stream else VISUAL_SEARCH,
-    )
-    for method, path, interface, handler in (
+ENDPOINTS = table(
+    PREFIX,
+    (
         ("POST", "upload", "upload", upload_file),
         ("POST", "upload_url", "upload", upload_url),
         ("POST", "list_videos", "list", list_videos),
@@ -90,9 +83,8 @@ ENDPOINTS = tuple(
         ("POST", "search", "search", search),
         ("POST", "download", "download", download),
         ("POST", "chat", "chat", chat_json),
-        ("POST", "chat_stream", "chat", chat_stream),
-    )
-)
+    ),
+) + table(PREFIX, [("POST", "chat_stream", "chat", chat_stream)], surface=CHAT_STREAM)
 
 
 async def _json(exchange: Exchange) -> Any:

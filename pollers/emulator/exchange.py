@@ -5,7 +5,7 @@ A request that is rejected at a door is not counted by the doors behind it.
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -35,6 +35,27 @@ class Endpoint:
     def fault_names(self) -> tuple[str, ...]:
         """Queues of faults to look into, the most particular first."""
         return tuple(dict.fromkeys((self.name, self.interface, "any")))
+
+
+Row = tuple[str, str, str, Handler]
+"""Method, path below the surface's root, interface, handler."""
+
+
+def table(
+    prefix: str, rows: Iterable[Row], *, surface: Surface = VISUAL_SEARCH
+) -> tuple[Endpoint, ...]:
+    """The endpoints of a surface; each is called as its handler is."""
+    return tuple(
+        Endpoint(
+            method=method,
+            name=handler.__name__,
+            path=f"{prefix}/{path}",
+            interface=interface,
+            handler=handler,
+            surface=surface,
+        )
+        for method, path, interface, handler in rows
+    )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -53,10 +53,11 @@ class Fault:
     carried out, late or with these headers.
 
     Attributes:
-        code: Code of the envelope; text with its zeros, or a number.
+        code: Code of the envelope; text with its zeros, or a number.  On Visual Intelligence and the
+            Datalake the code also decides the status; "errored" is a failure of the VLM's model.
         msg: Message of the envelope; by default the documented one of the code.  Alone and with
             `after_work`, it is what a chat's stream says at its end, in the place of "Done".
-        status: HTTP status; 200 by default.
+        status: HTTP status; 200 by default, or what goes with the code.
         body: "envelope" (code and message), "json" (the same), "html" and "spring" (a proxy's error
             page, and the framework's `{timestamp, path, status, error, requestId}`), "empty",
             "null" (a success with `data: null`), "truncated" (half of the JSON, its length right),

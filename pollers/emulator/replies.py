@@ -26,12 +26,9 @@ async def send(
     state: State, request: web.Request, surface: Surface, reply: Reply, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Send an answer of the API: at once, as a file, or as a stream with its silences."""
-    if reply.size is None and not reply.before:
-        response = web.Response(
-            status=reply.status,
-            body=surface.encode(reply.payload),
-            content_type=surface.content_type,
-        )
+    if reply.size is None and surface.content_type == JSON:
+        body = surface.encode(reply.payload)
+        response = web.Response(status=reply.status, body=body, content_type=JSON)
         response.headers.update(headers)
         return response
     return await _send_pieces(state, request, surface, reply, headers)
@@ -40,19 +37,16 @@ async def send(
 async def _send_pieces(
     state: State, request: web.Request, surface: Surface, reply: Reply, headers: dict[str, str]
 ) -> web.StreamResponse:
-    settings = state.settings
-    quiet, pause = settings.chat_quiet, settings.chat_pause
-    if reply.size is not None:
-        quiet = pause = 0.0
+    streams, settings = reply.size is None, state.settings
     response = web.StreamResponse(status=reply.status)
     response.content_type = _content_type(surface, reply)
     response.content_length = reply.size
     response.headers.update(headers)
     await response.prepare(request)
-    for piece in _pieces(surface, reply):
-        await state.pause(quiet)
+    for number, piece in enumerate(_pieces(surface, reply)):
+        if streams:
+            await state.pause(settings.chat_pause if number else settings.chat_quiet)
         await response.write(piece)
-        quiet = pause
     await response.write_eof()
     return response
 

@@ -299,7 +299,8 @@ class MemoriesEmulator:
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
         """Answer a wrong path or method as its surface does: Visual Search with HTTP 200 and 0001."""
-        surface = next((s for root, s in _ROOTS.items() if request.path.startswith(root)), None)
+        roots = (manners for root, manners in _ROOTS.items() if request.path.startswith(root))
+        surface = next(roots, VISUAL_SEARCH)
         known = any(re.fullmatch(_pattern(e.path), request.path) for e in _ALL_ENDPOINTS)
         message = (
             f"Request method '{request.method}' is not supported"
@@ -308,7 +309,7 @@ class MemoriesEmulator:
         )
         status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
         refusal = RefusedError(BAD_PARAMETERS, message, status=status)
-        exchange = begin(self._state, request, "other", surface or VISUAL_SEARCH)
+        exchange = begin(self._state, request, "other", surface)
         return await refuse(
             self._state, exchange, refusal, log=not request.path.startswith(f"{CONTROL}/")
         )

@@ -139,6 +139,7 @@ async def test_a_quiet_stream(start) -> None:
     """Its headers come at once, its first event after the silence, and the others with pauses."""
     api = await start(chat_quiet=0.15, chat_pause=0.02)
     api.emulator.add_video("VI1")
+    api.emulator.fail("chat", Fault(headers={"X-Trace": "1"}))
     loop = asyncio.get_running_loop()
     began = loop.time()
     async with api.request("POST", "chat_stream", json=ASK) as response:
@@ -147,6 +148,10 @@ async def test_a_quiet_stream(start) -> None:
         assert loop.time() - began >= 0.15
         await response.read()
         assert loop.time() - began >= 0.15 + 5 * 0.02
+        assert response.headers["X-Trace"] == "1"
+    began = loop.time()
+    assert len(await events(api, video_nos=["VI404"])) == 1
+    assert loop.time() - began >= 0.15  # a refusal of the videos comes as late
 
 
 async def test_search_speaks_its_dialect(start) -> None:

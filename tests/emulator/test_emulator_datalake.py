@@ -20,10 +20,10 @@ async def ask(api, method, path, **options):
         return response.status, await response.json(), response.headers
 
 
-async def send_file(api, *, filename="cat.mp4", content=b"bytes", **fields):
+async def send_file(api, *, filename="cat.mp4", content=b"bytes", text=None, **fields):
     """POST videos as the official client does: a part `json`, and a file of octets."""
     form = aiohttp.FormData()
-    form.add_field("json", json.dumps(fields), content_type="application/json")
+    form.add_field("json", text or json.dumps(fields), content_type="application/json")
     form.add_field(
         "file", io.BytesIO(content), filename=filename, content_type="application/octet-stream"
     )
@@ -66,13 +66,13 @@ async def test_an_operation_on_its_way(api) -> None:
     """Not done: its stages follow the clock, and the video is processing."""
     ingest = api.emulator.lake.add("vid_9", ready_after=3000.0)
     begun = ingest.started_at
-    assert ingest.progress_at(begun + 900) == {
+    assert ingest.progress_at(begun + 910) == {
         "preprocess": "running",
         "index": "pending",
         "derive": "pending",
         "percent": 30,
     }
-    assert ingest.progress_at(begun + 1500) == {
+    assert ingest.progress_at(begun + 1510) == {
         "preprocess": "done",
         "index": "running",
         "derive": "pending",
@@ -163,6 +163,8 @@ async def test_refusals(start) -> None:
     assert (await send_file(api, filename="cat.txt"))[0] == 415
     assert (await ask(api, "POST", "videos", data=b"x"))[0] == 415
     assert (await ask(api, "POST", "videos", json={}))[0] == 400
+    assert (await ask(api, "POST", "search", data=b"{]"))[0] == 400
+    assert (await send_file(api, text="{]"))[0] == 400
     assert (await ask(api, "POST", "videos", json=[]))[0] == 400
     assert (await ask(api, "GET", "videos/vid_404"))[0] == 404
     assert (await ask(api, "GET", "operations/op_404"))[0] == 404

@@ -187,6 +187,9 @@ def test_a_refused_account_asks_no_more_until_the_probe(way, call, fault, kind, 
     play(way, story)
 
 
+HINTED = '{"error":{"code":"video_not_ready","message":"m","request_id":"r","retry_after":11}}'
+AS_JSON = {"Content-Type": "application/json"}
+
 # It passes by itself: (call, fault, when the requests are sent)
 PASSING = {
     "chat network": (CHAT, Fault(code="0001", msg="network abnormal"), [0.0, 0.4]),
@@ -198,6 +201,7 @@ PASSING = {
     "lake 503 hint": (LIST, Fault(code="unavailable", headers={"Retry-After": "9"}), [0.0, 9.0]),
     "lake 429 hint": (MOMENTS, Fault(code="rate_limited", headers={"Retry-After": "7"}), [0.0, 7.0]),
     "lake not ready": (SUMMARY, Fault(code="video_not_ready"), [0.0, 2.0]),
+    "lake hint in the body": (SUMMARY, Fault(text=HINTED, status=409, headers=AS_JSON), [0.0, 11.0]),
     "lake truncated": (OPERATION, Fault(body="truncated", after_work=True), [0.0, 1.0]),
 }  # fmt: skip
 

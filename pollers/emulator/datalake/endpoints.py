@@ -13,7 +13,7 @@ from yarl import URL
 
 from pollers.emulator.datalake.lake import DEFAULT_COLLECTION, Ingest
 from pollers.emulator.datalake.wire import DATALAKE, NOT_READY, PREFIX
-from pollers.emulator.exchange import Endpoint, Exchange
+from pollers.emulator.exchange import Exchange, table
 from pollers.emulator.parsing import parse
 from pollers.emulator.requests import as_object, json_object
 from pollers.emulator.state import State, now
@@ -193,16 +193,9 @@ async def _form(state: State, exchange: Exchange) -> tuple[dict[str, Any], Recei
         raise
 
 
-DATALAKE_ENDPOINTS = tuple(
-    Endpoint(
-        method=method,
-        name=handler.__name__,
-        path=f"{PREFIX}/{path}",
-        interface=interface,
-        handler=handler,
-        surface=DATALAKE,
-    )
-    for method, path, interface, handler in (
+DATALAKE_ENDPOINTS = table(
+    PREFIX,
+    (
         ("POST", "videos", "datalake_ingest", ingest_video),
         ("GET", "videos", "datalake_read", list_lake),
         ("GET", "videos/{video_id}", "datalake_read", get_video),
@@ -214,5 +207,6 @@ DATALAKE_ENDPOINTS = tuple(
         ),
         ("GET", "operations/{operation}", "datalake_read", get_operation),
         ("POST", "search", "datalake_search", search_moments),
-    )
+    ),
+    surface=DATALAKE,
 )

@@ -8,7 +8,7 @@ can fetch, and an answer that failed is HTTP 200.
 
 from typing import Any
 
-from pollers.emulator.exchange import Endpoint, Exchange
+from pollers.emulator.exchange import Exchange, table
 from pollers.emulator.parsing import parse
 from pollers.emulator.requests import json_object
 from pollers.emulator.state import State, now
@@ -131,16 +131,9 @@ def _files(messages: list[Any]) -> list[str]:
     ]
 
 
-V2_ENDPOINTS = tuple(
-    Endpoint(
-        method=method,
-        name=handler.__name__,
-        path=f"{PREFIX}/{path}",
-        interface=interface,
-        handler=handler,
-        surface=VISUAL_INTELLIGENCE,
-    )
-    for method, path, interface, handler in (
+V2_ENDPOINTS = table(
+    PREFIX,
+    (
         ("POST", "upload", "v2_upload", upload_asset),
         ("GET", "task/{task_id}", "v2_task", task_status),
         ("GET", "{asset_id}/metadata", "v2_metadata", asset_metadata),
@@ -153,5 +146,6 @@ V2_ENDPOINTS = tuple(
         ),
         ("POST", "transcriptions/sync-generate-audio", "v2_transcription", transcribe_audio),
         ("POST", "vu/chat/completions", "vlm", vlm_chat),
-    )
+    ),
+    surface=VISUAL_INTELLIGENCE,
 )
