@@ -172,7 +172,13 @@ def jobs(store: str | None, state: str | None, output: str) -> None:
     "--control", is_flag=True, help="Serve /_emulator/ to script faults, videos and limits."
 )
 def emulate(**given: Any) -> None:
-    """Serve an emulated provider, until Ctrl-C."""
+    """Serve an emulated provider, until Ctrl-C.
+
+    One port has all surfaces of memories_ai: Visual Search under /serve/api/v1, Visual Intelligence
+    under /serve/api/v2, the Video Datalake under /serve/datalake/v1.  Interfaces for --limit are
+    upload, list, metadata, delete, search, chat, download, v2_upload, v2_metadata, v2_delete,
+    v2_task, v2_job, v2_transcription, vlm, datalake_ingest, datalake_read and datalake_search.
+    """
     from pollers.cli.emulate import emulate as run
 
     _run(lambda: run(**given))

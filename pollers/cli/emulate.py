@@ -34,6 +34,7 @@ async def emulate(
 
     def ready(emulator: MemoriesEmulator) -> None:
         click.echo(f"{provider} is emulated at {emulator.base_url}  (Ctrl-C ends it)", err=True)
+        click.echo(f"  and at {emulator.v2_url} and {emulator.datalake_url}", err=True)
 
     try:
         await serve(host=host, port=port, ready=ready, **settings)

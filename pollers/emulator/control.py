@@ -5,6 +5,9 @@ reaches it can do everything.  A bad body is HTTP 400 with `{"error": …}`.
 
     POST faults    {"interface": "list", "fault": {"code": "0429", "times": 3}}   or "faults": […]
     POST videos    [{"video_no": "VI1", "parse_after": 2.5}, …]   or {"count": 9, "prefix": "VI", …}
+    POST assets    [{"asset_id": "re_1", "error": null}, …]        of Visual Intelligence
+    POST tasks     [{"task_id": "t1", "ends_after": 2.5}, …]       of Visual Intelligence
+    POST lake      [{"video_id": "vid_1", "ready_after": 9}, …]    of the Datalake
     POST limits    {"interface": "list", "calls": 5, "per": 1.0}   "calls": null for no limit
     POST points    {"points": 100, "account": "default"}           added to the balance
     POST keys      {"keys": {"sk-a": "alice"}, "disabled": []}     "keys": null accepts any
@@ -86,6 +89,18 @@ def _videos(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"added": len(body)}
 
 
+def _assets(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+    return {"asset_ids": [emulator.assets.add_asset(**entry).video_no for entry in body]}
+
+
+def _tasks(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+    return {"task_ids": [emulator.assets.add_task(**entry).task_id for entry in body]}
+
+
+def _lake(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+    return {"operations": [emulator.lake.add(**entry).operation for entry in body]}
+
+
 def _limits(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     emulator.set_limit(body["interface"], body["calls"], body.get("per", 1.0))
     return {}
@@ -108,6 +123,9 @@ def _settings(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
 _ACTS: dict[str, Act] = {
     "faults": _faults,
     "videos": _videos,
+    "assets": _assets,
+    "tasks": _tasks,
+    "lake": _lake,
     "limits": _limits,
     "points": _points,
     "keys": _keys,

@@ -1,4 +1,4 @@
-"""The reads, the delete, and the table of all paths under `/serve/api/v1`.
+"""The reads, the delete, and the table of all paths of Visual Search, under `/serve/api/v1`.
 
 A read that finds nothing is a success: `data: null` of get_metadata, an empty list of list_videos.
 So are a wrong namespace, another account's video and one that is not visible yet.
@@ -8,8 +8,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from .exchange import Endpoint, Exchange
+from .chat import chat_json, chat_stream
+from .exchange import Exchange, table
+from .finding import download, search
 from .state import State, now
+from .surface import CHAT_STREAM
 from .uploads import upload_file, upload_url
 from .videos import PARSE, Video
 from .wire import BAD_PARAMETERS, DUPLICATE, RefusedError, Reply, success, whole_number
@@ -69,22 +72,19 @@ async def delete_videos(state: State, exchange: Exchange) -> Reply:
     return Reply(success(None))
 
 
-ENDPOINTS = tuple(
-    Endpoint(
-        method=method,
-        name=handler.__name__,
-        path=f"{PREFIX}/{path}",
-        interface=interface,
-        handler=handler,
-    )
-    for method, path, interface, handler in (
+ENDPOINTS = table(
+    PREFIX,
+    (
         ("POST", "upload", "upload", upload_file),
         ("POST", "upload_url", "upload", upload_url),
         ("POST", "list_videos", "list", list_videos),
         ("GET", "get_metadata", "metadata", get_metadata),
         ("POST", "delete_videos", "delete", delete_videos),
-    )
-)
+        ("POST", "search", "search", search),
+        ("POST", "download", "download", download),
+        ("POST", "chat", "chat", chat_json),
+    ),
+) + table(PREFIX, [("POST", "chat_stream", "chat", chat_stream)], surface=CHAT_STREAM)
 
 
 async def _json(exchange: Exchange) -> Any:

@@ -5,9 +5,8 @@ A request that is rejected at a door is not counted by the doors behind it.
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
 from aiohttp import web
 
@@ -15,7 +14,8 @@ from .faults import Armed, Fault
 from .log import Seen
 from .replies import send, send_fault, spoilt
 from .state import State, now
-from .wire import SUCCESS, TOO_MANY, RefusedError, Reply, failure
+from .surface import VISUAL_SEARCH, Surface
+from .wire import TOO_MANY, RefusedError, Reply
 
 Handler = Callable[[State, "Exchange"], Awaitable[Reply]]
 
@@ -29,11 +29,33 @@ class Endpoint:
     path: str
     interface: str
     handler: Handler
+    surface: Surface = VISUAL_SEARCH
 
     @property
     def fault_names(self) -> tuple[str, ...]:
         """Queues of faults to look into, the most particular first."""
         return tuple(dict.fromkeys((self.name, self.interface, "any")))
+
+
+Row = tuple[str, str, str, Handler]
+"""Method, path below the surface's root, interface, handler."""
+
+
+def table(
+    prefix: str, rows: Iterable[Row], *, surface: Surface = VISUAL_SEARCH
+) -> tuple[Endpoint, ...]:
+    """The endpoints of a surface; each is called as its handler is."""
+    return tuple(
+        Endpoint(
+            method=method,
+            name=handler.__name__,
+            path=f"{prefix}/{path}",
+            interface=interface,
+            handler=handler,
+            surface=surface,
+        )
+        for method, path, interface, handler in rows
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +65,8 @@ class Exchange:
     request: web.Request
     interface: str
     account: str | None
+    number: int
+    surface: Surface = VISUAL_SEARCH
     time: float = field(default_factory=now)
     video_nos: tuple[str, ...] = ()
     recorded: bool = False
@@ -53,6 +77,11 @@ class Exchange:
         if self.account is None:
             raise RuntimeError("the key was not checked")
         return self.account
+
+    @property
+    def request_id(self) -> str:
+        """What the answer calls this request, where it does."""
+        return f"req_{self.number:08x}"
 
     def record(
         self, state: State, *, code: str | None, status: int | None, fault: str | None = None
@@ -75,20 +104,36 @@ class Exchange:
         state.seen.append(seen)
 
 
-def begin(state: State, request: web.Request, interface: str) -> Exchange:
+def begin(
+    state: State, request: web.Request, interface: str, surface: Surface = VISUAL_SEARCH
+) -> Exchange:
     """Note the arrival of a request."""
-    account = state.keys.account(request.headers.get("Authorization"))
-    return Exchange(request=request, interface=interface, account=account)
+    return Exchange(
+        request=request,
+        interface=interface,
+        account=state.keys.account(request.headers.get("Authorization")),
+        number=next(state.numbers),
+        surface=surface,
+    )
 
 
 async def answer(state: State, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
     """Answer one request to the API, with the fault that was scripted for it."""
-    exchange = begin(state, request, endpoint.interface)
+    exchange = begin(state, request, endpoint.interface, endpoint.surface)
     try:
         return await _answer(state, endpoint, exchange)
     except ConnectionError:  # the client left: there is nobody to tell
         exchange.record(state, code=None, status=None)
         return web.Response()
+
+
+async def refuse(
+    state: State, exchange: Exchange, refusal: RefusedError, *, log: bool = True
+) -> web.StreamResponse:
+    """Answer a request that no endpoint is for."""
+    reply = exchange.surface.refuse(refusal, exchange.request_id)
+    exchange.recorded = not log
+    return await _answer_well(state, exchange, reply, None)
 
 
 async def _answer(state: State, endpoint: Endpoint, exchange: Exchange) -> web.StreamResponse:
@@ -112,14 +157,15 @@ async def _carry_out(state: State, endpoint: Endpoint, exchange: Exchange) -> Re
             state.points.check(exchange.account, 0)
         return await endpoint.handler(state, exchange)
     except RefusedError as refusal:
-        return Reply(failure(refusal.code, refusal.message), refusal.headers)
+        return exchange.surface.refuse(refusal, exchange.request_id)
 
 
 def _knock(state: State, exchange: Exchange) -> None:
     """Count the request against its limit, or refuse it."""
     rest = state.windows.admit(exchange.owner, exchange.interface, now())
     if rest is not None:
-        hint = {"Retry-After": str(max(1, math.ceil(rest)))} if state.settings.retry_after else {}
+        tells = state.settings.retry_after or exchange.surface.tells_when
+        hint = {"Retry-After": str(max(1, math.ceil(rest)))} if tells else {}
         raise RefusedError(TOO_MANY, headers=hint)
 
 
@@ -127,7 +173,7 @@ async def _answer_late(
     state: State, exchange: Exchange, armed: Armed, reply: Reply
 ) -> web.StreamResponse:
     """The work was done, or refused: only done work meets its fault."""
-    if reply.code != SUCCESS:
+    if reply.refused:
         armed.put_back()
         return await _answer_well(state, exchange, reply, None)
     await state.pause(armed.fault.delay)
@@ -140,15 +186,23 @@ async def _answer_well(
     state: State, exchange: Exchange, reply: Reply, fault: Fault | None
 ) -> web.StreamResponse:
     name = fault.name if fault else None
-    exchange.record(state, code=reply.code, status=int(HTTPStatus.OK), fault=name)
-    headers = {**reply.headers, **(fault.headers if fault else {})}
-    return send(reply, headers)
+    exchange.record(state, code=reply.code, status=reply.status, fault=name)
+    given = exchange.surface.headers(exchange.request_id)
+    headers = {**given, **reply.headers, **(fault.headers if fault else {})}
+    return await send(state, exchange.request, exchange.surface, reply, headers)
 
 
 async def _spoil(
     state: State, exchange: Exchange, fault: Fault, reply: Reply | None
 ) -> web.StreamResponse:
-    sent = None if fault.abort == "before" else fault.status or int(HTTPStatus.OK)
-    spoiled = spoilt(fault, reply, path=exchange.request.path, number=len(state.seen))
+    spoiled = spoilt(
+        fault,
+        reply,
+        surface=exchange.surface,
+        path=exchange.request.path,
+        request_id=exchange.request_id,
+    )
+    sent = None if fault.abort == "before" else spoiled.status
     exchange.record(state, code=spoiled.code, status=sent, fault=fault.name)
-    return await send_fault(exchange.request, fault, spoiled)
+    given = exchange.surface.headers(exchange.request_id)
+    return await send_fault(exchange.request, fault, spoiled, given)

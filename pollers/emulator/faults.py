@@ -25,9 +25,24 @@ INTERFACES: Mapping[str, tuple[str, ...]] = {
     "list": ("list_videos",),
     "metadata": ("get_metadata",),
     "delete": ("delete_videos",),
+    "search": ("search",),
+    "chat": ("chat_json", "chat_stream"),
+    "download": ("download",),
+    "v2_upload": ("upload_asset",),
+    "v2_metadata": ("asset_metadata",),
+    "v2_delete": ("delete_asset",),
+    "v2_task": ("task_status",),
+    "v2_job": ("mai_transcript",),
+    "v2_transcription": ("transcribe_audio",),
+    "vlm": ("vlm_chat",),
+    "datalake_ingest": ("ingest_video",),
+    "datalake_read": ("get_video", "list_lake", "get_operation", "get_derived"),
+    "datalake_search": ("search_moments",),
 }
+"""The handlers of each interface; its limit is shared by them."""
 _ALIASES = {paths[0]: name for name, paths in INTERFACES.items() if len(paths) == 1}
-_NAMES = frozenset({"any", "upload_file", "upload_url", *INTERFACES})
+_INTERFACE_OF = {path: name for name, paths in INTERFACES.items() for path in paths}
+_NAMES = frozenset({"any", *INTERFACES, *(_INTERFACE_OF.keys() - _ALIASES.keys())})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +53,11 @@ class Fault:
     carried out, late or with these headers.
 
     Attributes:
-        code: Code of the envelope; text with its zeros, or a number.
-        msg: Message of the envelope; by default the documented one of the code.
-        status: HTTP status; 200 by default.
+        code: Code of the envelope; text with its zeros, or a number.  On Visual Intelligence and the
+            Datalake the code also decides the status; "errored" is a failure of the VLM's model.
+        msg: Message of the envelope; by default the documented one of the code.  Alone and with
+            `after_work`, it is what a chat's stream says at its end, in the place of "Done".
+        status: HTTP status; 200 by default, or what goes with the code.
         body: "envelope" (code and message), "json" (the same), "html" and "spring" (a proxy's error
             page, and the framework's `{timestamp, path, status, error, requestId}`), "empty",
             "null" (a success with `data: null`), "truncated" (half of the JSON, its length right),
@@ -142,6 +159,18 @@ def canonical(name: str) -> str:
         known = sorted(_NAMES | _ALIASES.keys())
         raise ValueError(f"unknown interface {name!r}; there are {', '.join(known)}")
     return name
+
+
+def interface_of(name: str) -> str:
+    """The interface that a limit of this name is for.
+
+    Raises:
+        ValueError: There is no such interface.
+    """
+    name = canonical(name)
+    if name == "any":
+        raise ValueError("a limit is for one interface, not for 'any'")
+    return _INTERFACE_OF.get(name, name)
 
 
 class FaultBook:

@@ -12,10 +12,10 @@ class Seen:
         time: When it arrived, seconds on the loop's clock.
         method: The HTTP method.
         path: The path without its query.
-        interface: "upload", "list", "metadata", "delete"; "other" for an unknown path.
+        interface: "upload", "list", …: one of `INTERFACES`; "other" for an unknown path.
         account: Whose key it carried; None for nobody's.  The key itself is never kept.
-        video_nos: The videos it asked for.
-        code: Code in the answer's envelope; None if it had none.
+        video_nos: The videos or assets it asked for.
+        code: Code in the answer's envelope or error; None if it had none.
         status: HTTP status; None if nothing was sent.
         fault: Name of the fault that shaped the answer.
     """

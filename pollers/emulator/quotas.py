@@ -32,6 +32,17 @@ DOCUMENTED_LIMITS: Mapping[str, Limit] = {
     "list": Limit(5),
     "metadata": Limit(5),
     "delete": Limit(5),
+    "search": Limit(10),
+    "chat": Limit(1),
+    "download": Limit(12, 60.0),
+    # One a second is the rule of v2; the model's provider limits vlm.
+    "v2_upload": Limit(1),
+    "v2_metadata": Limit(1),
+    "v2_delete": Limit(1),
+    "v2_task": Limit(1),
+    "v2_job": Limit(1),
+    "v2_transcription": Limit(1),
+    "datalake_search": Limit(5),
 }
 
 

@@ -5,46 +5,87 @@ in `send_fault`.  A spoilt answer starts from the request's own answer if the wo
 from the fault's code, else from an empty success.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from aiohttp import web
 
 from .faults import Fault
-from .wire import Reply, dump, failure, success
+from .state import State
+from .surface import JSON, Failure, Surface
+from .wire import Payload, Reply, dump
 
-_JSON = "application/json"
+_FILE = "application/octet-stream"
 _CONTENT_TYPES = {"text": "text/plain", "html": "text/html"}
 _CHUNK = 256 * 1024
 
 
-def send(reply: Reply, headers: dict[str, str]) -> web.Response:
-    """The answer of the API: HTTP 200 whatever the code."""
-    response = web.Response(body=dump(reply.payload), content_type=_JSON)
+async def send(
+    state: State, request: web.Request, surface: Surface, reply: Reply, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Send an answer of the API: at once, as a file, or as a stream with its silences."""
+    if reply.size is None and surface.content_type == JSON:
+        body = surface.encode(reply.payload)
+        response = web.Response(status=reply.status, body=body, content_type=JSON)
+        response.headers.update(headers)
+        return response
+    return await _send_pieces(state, request, surface, reply, headers)
+
+
+async def _send_pieces(
+    state: State, request: web.Request, surface: Surface, reply: Reply, headers: dict[str, str]
+) -> web.StreamResponse:
+    streams, settings = reply.size is None, state.settings
+    response = web.StreamResponse(status=reply.status)
+    response.content_type = _content_type(surface, reply)
+    response.content_length = reply.size
     response.headers.update(headers)
+    await response.prepare(request)
+    for number, piece in enumerate(_pieces(surface, reply)):
+        if streams:
+            await state.pause(settings.chat_pause if number else settings.chat_quiet)
+        await response.write(piece)
+    await response.write_eof()
     return response
+
+
+def _content_type(surface: Surface, reply: Reply) -> str:
+    return surface.content_type if reply.size is None else _FILE
+
+
+def _pieces(surface: Surface, reply: Reply) -> Iterator[bytes]:
+    """What is written one after the other; a file is zeros, as nobody looks into it."""
+    if reply.size is None:
+        yield from map(surface.encode, (*reply.before, reply.payload))
+    else:
+        for start in range(0, reply.size, _CHUNK):
+            yield bytes(min(_CHUNK, reply.size - start))
 
 
 @dataclass(frozen=True, slots=True)
 class Spoilt:
     """What a fault makes of an answer; `code` is that of the envelope, if a whole one is sent."""
 
+    status: int
     content_type: str
     body: bytes
     code: str | None = None
 
 
-async def send_fault(request: web.Request, fault: Fault, answer: Spoilt) -> web.StreamResponse:
+async def send_fault(
+    request: web.Request, fault: Fault, answer: Spoilt, headers: dict[str, str]
+) -> web.StreamResponse:
     """Send a spoilt answer, as far as the fault lets it get."""
     if fault.abort == "before":
         _cut(request)
         return web.Response()  # goes nowhere: the connection is gone
     body = answer.body
-    response = web.StreamResponse(status=fault.status or HTTPStatus.OK)
+    response = web.StreamResponse(status=answer.status)
     response.content_type = answer.content_type
     response.content_length = len(body)
-    response.headers.update(fault.headers)
+    response.headers.update({**headers, **fault.headers})
     await response.prepare(request)
     end = len(body) // 2 if fault.abort == "middle" else len(body)
     for start in range(0, end, _CHUNK):
@@ -56,7 +97,9 @@ async def send_fault(request: web.Request, fault: Fault, answer: Spoilt) -> web.
     return response
 
 
-def spoilt(fault: Fault, reply: Reply | None, *, path: str, number: int) -> Spoilt:
+def spoilt(
+    fault: Fault, reply: Reply | None, *, surface: Surface, path: str, request_id: str
+) -> Spoilt:
     """The body a fault asks for; `reply` is the request's own answer if the work was done."""
     status = fault.status or int(HTTPStatus.OK)
     kind = fault.body or _default_body(fault, status)
@@ -66,23 +109,29 @@ def spoilt(fault: Fault, reply: Reply | None, *, path: str, number: int) -> Spoi
         case "html":
             body = _html(status).encode()
         case "spring":
-            body = dump(_spring(status, path, number))
+            body = dump(_spring(status, path, request_id))
         case "empty":
             body = b""
         case _:
-            return _enveloped(kind, fault, _base(fault, reply))
-    return Spoilt(_CONTENT_TYPES.get(kind, _JSON), body)
+            return _enveloped(kind, fault, surface, _base(fault, reply, surface, request_id))
+    return Spoilt(status, _CONTENT_TYPES.get(kind, JSON), body)
 
 
-def _enveloped(kind: str, fault: Fault, base: dict[str, object]) -> Spoilt:
-    if kind == "null":
-        base["data"] = None
-    elif kind == "huge":
-        base["padding"] = "x" * fault.huge_bytes
-    body = dump(base)
-    if kind == "truncated":
-        return Spoilt(_JSON, body[: len(body) // 2])
-    return Spoilt(_JSON, body, None if fault.abort else str(base["code"]))
+def _enveloped(kind: str, fault: Fault, surface: Surface, base: Reply) -> Spoilt:
+    if isinstance(base.payload, dict) and kind == "null":
+        base = replace(base, payload=base.payload | {"data": None})
+    elif isinstance(base.payload, dict) and kind == "huge":
+        base = replace(base, payload=base.payload | {"padding": "x" * fault.huge_bytes})
+    if kind == "json":
+        return Spoilt(base.status, JSON, dump(base.payload), base.code)
+    body = b"".join(_pieces(surface, base))
+    whole = kind != "truncated"
+    return Spoilt(
+        base.status,
+        _content_type(surface, base),
+        body if whole else body[: len(body) // 2],
+        base.code if whole and not fault.abort else None,
+    )
 
 
 def _default_body(fault: Fault, status: int) -> str:
@@ -94,11 +143,27 @@ def _default_body(fault: Fault, status: int) -> str:
     return "spring" if bare and status >= HTTPStatus.BAD_REQUEST else "envelope"
 
 
-def _base(fault: Fault, reply: Reply | None) -> dict[str, object]:
+def _base(fault: Fault, reply: Reply | None, surface: Surface, request_id: str) -> Reply:
     if fault.code is not None:
-        return failure(fault.code, fault.msg)
-    payload = dict(reply.payload) if reply else success(None)
-    return payload if fault.msg is None else payload | {"msg": fault.msg}
+        return surface.fail(
+            Failure(
+                code=fault.code,
+                message=fault.msg,
+                status=fault.status,
+                headers=fault.headers,
+                request_id=request_id,
+            )
+        )
+    base = reply or Reply(surface.nothing())
+    base = base if fault.status is None else replace(base, status=fault.status)
+    return base if fault.msg is None else replace(base, payload=_reworded(base.payload, fault.msg))
+
+
+def _reworded(payload: Payload | str, msg: str) -> Payload | str:
+    """A body with another message; a stream's end has its message in `data`."""
+    if isinstance(payload, str):
+        return msg
+    return payload | {"msg" if "msg" in payload else "data": msg}
 
 
 def _phrase(status: int) -> str:
@@ -116,13 +181,13 @@ def _html(status: int) -> str:
     )
 
 
-def _spring(status: int, path: str, number: int) -> dict[str, object]:
+def _spring(status: int, path: str, request_id: str) -> dict[str, object]:
     return {
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "path": path,
         "status": status,
         "error": _phrase(status),
-        "requestId": f"{number:08x}-{number}",
+        "requestId": request_id.removeprefix("req_"),
     }
 
 

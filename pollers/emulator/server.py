@@ -5,6 +5,7 @@ Everything that decides reads the running loop's clock, so the emulator also run
 
 import asyncio
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
@@ -13,27 +14,37 @@ from typing import Self, Unpack
 from aiohttp import web
 
 from .control import CONTROL, add_control
+from .datalake.endpoints import DATALAKE_ENDPOINTS
+from .datalake.lake import Lake
+from .datalake.wire import DATALAKE
+from .datalake.wire import PREFIX as DATALAKE_PREFIX
 from .endpoints import ENDPOINTS, PREFIX
-from .exchange import Endpoint, answer, begin
-from .faults import Fault, canonical
+from .exchange import Endpoint, answer, begin, refuse
+from .faults import Fault, interface_of
 from .log import Called, Seen
 from .parsing import call_back_at_end, call_back_early
 from .quotas import DEFAULT_ACCOUNT, Limit
-from .replies import send
 from .settings import Options, Settings
 from .state import State, now
+from .surface import VISUAL_SEARCH
+from .v2.assets import Assets
+from .v2.endpoints import V2_ENDPOINTS
+from .v2.wire import PREFIX as V2_PREFIX
+from .v2.wire import VISUAL_INTELLIGENCE
 from .videos import PARSE, Video
-from .wire import BAD_PARAMETERS, Reply, failure
+from .wire import BAD_PARAMETERS, RefusedError
 
 _MAX_BODY = 64 * 1024 * 1024
 _SHUTDOWN_SECONDS = 0.5
 
 
 class MemoriesEmulator:
-    """A server that answers as the video API of Memories.ai (v1.2, "Visual Search") does.
+    """A server that answers as the video API of Memories.ai does, all surfaces on one port.
 
-    Errors come with HTTP 200 and a code in the body.  Uploaded files are really decoded if PyAV is
-    installed; other videos are scripted with `add_video`.  What goes wrong is scripted with `fail`.
+    `base_url` is Visual Search (v1.2), where errors come with HTTP 200 and a code in the body;
+    `v2_url` is Visual Intelligence and `datalake_url` the Video Datalake, where the status is real.
+    Uploaded files are really decoded if PyAV is installed; other videos are scripted with
+    `add_video`, `assets.add_asset` and `lake.add`.  What goes wrong is scripted with `fail`.
 
         async with MemoriesEmulator(port=0, dialect="2025") as emulator:
             emulator.add_video("VI1", parse_after=2.0)
@@ -102,6 +113,16 @@ class MemoriesEmulator:
         return f"http://{host}:{self.port}{PREFIX}"
 
     @property
+    def v2_url(self) -> str:
+        """Root of Visual Intelligence (v2)."""
+        return self.base_url.removesuffix(PREFIX) + V2_PREFIX
+
+    @property
+    def datalake_url(self) -> str:
+        """Root of the Video Datalake."""
+        return self.base_url.removesuffix(PREFIX) + DATALAKE_PREFIX
+
+    @property
     def settings(self) -> Settings:
         """What is set now."""
         return self._state.settings
@@ -120,6 +141,16 @@ class MemoriesEmulator:
     def videos(self) -> Mapping[str, Video]:
         """All videos by number, of all accounts, visible or not."""
         return self._state.library.view
+
+    @property
+    def assets(self) -> Assets:
+        """Assets and tasks of Visual Intelligence: `add_asset`, `add_task`."""
+        return self._state.assets
+
+    @property
+    def lake(self) -> Lake:
+        """Videos and operations of the Datalake: `add`."""
+        return self._state.lake
 
     @property
     def limits(self) -> Mapping[str, Limit]:
@@ -143,8 +174,10 @@ class MemoriesEmulator:
         """Script what goes wrong next.
 
         Args:
-            interface: "upload", "list", "metadata", "delete"; a path's name ("upload_url",
-                "list_videos", …; "upload_file" for `upload` alone); or "any".
+            interface: "upload", "list", "metadata", "delete", "search", "chat", "download"; those of
+                the other surfaces ("v2_upload", "vlm", "datalake_read", …: see `INTERFACES`); a
+                path's name ("upload_url", "chat_stream", …; "upload_file" for `upload` alone); or
+                "any".
             faults: Used in this order.
         """
         for fault in faults:
@@ -218,8 +251,7 @@ class MemoriesEmulator:
     def set_limit(self, interface: str, calls: int | None, per: float = 1.0) -> None:
         """Allow `calls` requests in `per` seconds by account; None: as many as you like."""
         limit = None if calls is None else Limit(calls, per)
-        name = canonical(interface)
-        self._state.windows.set("upload" if name.startswith("upload") else name, limit)
+        self._state.windows.set(interface_of(interface), limit)
 
     def top_up(self, points: float, *, account: str = DEFAULT_ACCOUNT) -> float:
         """Add points to an account and return its balance; counting begins if it hadn't."""
@@ -245,7 +277,7 @@ class MemoriesEmulator:
         app = web.Application(client_max_size=_MAX_BODY)
         app.cleanup_ctx.append(self._life)
         app.on_shutdown.append(self._state.release)
-        for endpoint in ENDPOINTS:
+        for endpoint in _ALL_ENDPOINTS:
             app.router.add_route(endpoint.method, endpoint.path, self._handler(endpoint))
         if self.settings.control:
             add_control(app, self)
@@ -266,18 +298,30 @@ class MemoriesEmulator:
         return handle
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
-        """Answer a wrong path or method as the API does: HTTP 200 and 0001."""
-        known = any(endpoint.path == request.path for endpoint in ENDPOINTS)
+        """Answer a wrong path or method as its surface does: Visual Search with HTTP 200 and 0001."""
+        roots = (manners for root, manners in _ROOTS.items() if request.path.startswith(root))
+        surface = next(roots, VISUAL_SEARCH)
+        known = any(re.fullmatch(_pattern(e.path), request.path) for e in _ALL_ENDPOINTS)
         message = (
             f"Request method '{request.method}' is not supported"
             if known
             else f"No static resource {request.path.lstrip('/')}."
         )
-        reply = Reply(failure(BAD_PARAMETERS, message))
-        if not request.path.startswith(f"{CONTROL}/"):
-            exchange = begin(self._state, request, "other")
-            exchange.record(self._state, code=reply.code, status=int(HTTPStatus.OK))
-        return send(reply, {})
+        status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
+        refusal = RefusedError(BAD_PARAMETERS, message, status=status)
+        exchange = begin(self._state, request, "other", surface)
+        return await refuse(
+            self._state, exchange, refusal, log=not request.path.startswith(f"{CONTROL}/")
+        )
+
+
+_ALL_ENDPOINTS = (*ENDPOINTS, *V2_ENDPOINTS, *DATALAKE_ENDPOINTS)
+_ROOTS = {V2_PREFIX: VISUAL_INTELLIGENCE, DATALAKE_PREFIX: DATALAKE}
+
+
+def _pattern(path: str) -> str:
+    """A path of the table as a regular expression."""
+    return re.sub(r"\{\w+(?::([^}]+))?\}", lambda found: f"(?:{found[1] or '[^/]+'})", path)
 
 
 async def serve(

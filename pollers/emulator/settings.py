@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
-from .faults import INTERFACES, canonical
+from .faults import interface_of
 from .quotas import DOCUMENTED_LIMITS, Limit
 from .videos import Video
 from .wire import NO_PERMISSION, Dialect, Speech
 
+ChatEnd = Literal["envelope", "text"]
 ParseSeconds = float | Callable[[Video], float]
 
 _BASE_SECONDS = 0.1
@@ -55,6 +56,12 @@ class Settings:
         parse_seconds: Seconds from upload to the end of parsing, or a function of the video
             (its duration is known by then); a slower decode takes what it takes.
         max_upload_bytes: Larger uploads are refused.
+        chat_end: How a chat's stream ends: "envelope" (`{"code":"SUCCESS","data":"Done"}`) or "text"
+            (`"Done"`); an error inside the stream stands in the place of Done.
+        chat_quiet: Seconds of silence after the headers of a chat's stream, before its first event.
+        chat_pause: Seconds between its events.
+        not_ready_hint: The most seconds that Datalake's `video_not_ready` asks for; less if the
+            video will be ready earlier.
         control: Whether the control interface under `/_emulator/` answers.
         seed: Seed of the generator for faults and callbacks.
     """
@@ -82,6 +89,10 @@ class Settings:
     decode_workers: int = 2
     parse_seconds: ParseSeconds = default_parse_seconds
     max_upload_bytes: int = 3 * 1024**3
+    chat_end: ChatEnd = "envelope"
+    chat_quiet: float = 0.0
+    chat_pause: float = 0.0
+    not_ready_hint: float = 30.0
     control: bool = False
     seed: int = 0
 
@@ -90,8 +101,9 @@ class Settings:
         _one_of("dialect", self.dialect, ("2025", "2026"))
         _one_of("wrong_key_code", self.wrong_key_code, ("9009", "0401"))
         _one_of("repeated_delete", self.repeated_delete, ("0409", "ignored"))
+        _one_of("chat_end", self.chat_end, ("envelope", "text"))
         for name in self.limits:
-            _one_of("an interface of limits", canonical(name), tuple(INTERFACES))
+            interface_of(name)
 
     @property
     def speech(self) -> Speech:
@@ -107,9 +119,9 @@ class Settings:
         """The documented limits with those of these settings over them."""
         limits = dict(DOCUMENTED_LIMITS)
         for name, limit in self.limits.items():
-            limits.pop(canonical(name), None)
+            limits.pop(interface_of(name), None)
             if limit is not None:
-                limits[canonical(name)] = Limit(*limit)
+                limits[interface_of(name)] = Limit(*limit)
         return limits
 
     def seconds_for(self, video: Video) -> float:
@@ -163,6 +175,10 @@ class Options(TypedDict, total=False):
     decode_workers: int
     parse_seconds: ParseSeconds
     max_upload_bytes: int
+    chat_end: ChatEnd
+    chat_quiet: float
+    chat_pause: float
+    not_ready_hint: float
     control: bool
     seed: int
 

@@ -5,6 +5,7 @@ outlives `stop`.  A pause that a client waits through ends at once when the emul
 """
 
 import asyncio
+import itertools
 import logging
 import math
 import random
@@ -20,9 +21,11 @@ import aiohttp
 from aiohttp import web
 
 from . import decoding
+from .datalake.lake import Lake
 from .faults import FaultBook
 from .quotas import Keys, Points, Windows
 from .settings import Settings
+from .v2.assets import Assets
 from .videos import Library
 
 if TYPE_CHECKING:
@@ -61,6 +64,9 @@ class State:
         self.keys = Keys(wrong_key_code=settings.wrong_key_code)
         self.keys.set(settings.keys, settings.disabled_keys)
         self.points = Points(settings.points)
+        self.assets = Assets(now)
+        self.lake = Lake(now)
+        self.numbers = itertools.count()
         self.seen: list[Seen] = []
         self.called: list[Called] = []
         self._engine: Engine | None = None

@@ -8,6 +8,7 @@ videos and costs twice.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 
 from aiohttp import BodyPartReader, MultipartReader, web
@@ -28,7 +29,9 @@ _CHUNK = 256 * 1024
 
 
 @dataclass(slots=True)
-class _Received:
+class Received:
+    """A file that was uploaded: where it is now, its name without the extension, its bytes."""
+
     path: Path
     name: str
     size: int
@@ -37,7 +40,7 @@ class _Received:
 async def upload_file(state: State, exchange: Exchange) -> Reply:
     """POST upload: multipart with a `file`."""
     state.points.check(exchange.owner, state.settings.upload_cost)
-    fields, received = await _receive(state, exchange.request)
+    fields, received = await receive(state, exchange.request)
     try:
         video = _accept(state, exchange, fields, name=received.name)
     except RefusedError:
@@ -55,7 +58,7 @@ async def upload_url(state: State, exchange: Exchange) -> Reply:
         raise RefusedError(BAD_PARAMETERS, "Content-Type must be application/x-www-form-urlencoded")
     form = await exchange.request.post()
     fields = {name: [str(value) for value in form.getall(name)] for name in form}
-    url = _http_url(_one(fields, "url") or "")
+    url = http_url(_one(fields, "url") or "")
     video = _accept(state, exchange, fields, name=PurePosixPath(url.path).stem or "video")
     state.spawn(call_back_early(state, video))
     state.spawn(parse(state, video, url))
@@ -94,7 +97,8 @@ def _one(fields: Mapping[str, list[str]], name: str) -> str | None:
     return next((value for value in reversed(fields.get(name, [])) if value), None)
 
 
-def _http_url(text: str) -> URL:
+def http_url(text: str) -> URL:
+    """An address that can be fetched, or a refusal."""
     try:
         url = URL(text)
     except ValueError:
@@ -104,16 +108,28 @@ def _http_url(text: str) -> URL:
     return url
 
 
-async def _receive(state: State, request: web.Request) -> tuple[dict[str, list[str]], _Received]:
-    """Read the parts of a multipart body; the file goes to disk as it comes."""
+async def receive(
+    state: State, request: web.Request, *, kinds: tuple[str, ...] = ("video/",)
+) -> tuple[dict[str, list[str]], Received]:
+    """Read the parts of a multipart body; the file goes to disk as it comes.
+
+    Args:
+        state: Of the emulator.
+        request: With the body still unread.
+        kinds: How the Content-Type of the file may begin.
+
+    Returns:
+        The values of each form field, and the file, which is the caller's to remove.
+    """
     if not request.content_type.startswith("multipart/"):
-        raise RefusedError(BAD_PARAMETERS, "Content-Type must be multipart/form-data")
+        message = "Content-Type must be multipart/form-data"
+        raise RefusedError(BAD_PARAMETERS, message, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     fields: dict[str, list[str]] = {}
-    received: _Received | None = None
+    received: Received | None = None
     try:
         async for part in _parts(request):
             if part.name == "file" and received is None:
-                received = await _to_disk(state, part)
+                received = await _to_disk(state, part, kinds)
             else:
                 fields.setdefault(part.name or "", []).append(await _text(part))
     except BaseException:  # also when the client leaves in the middle
@@ -149,20 +165,22 @@ async def _text(part: BodyPartReader) -> str:
     return content.decode(errors="replace")
 
 
-async def _to_disk(state: State, part: BodyPartReader) -> _Received:
+async def _to_disk(state: State, part: BodyPartReader, kinds: tuple[str, ...]) -> Received:
     name = PurePosixPath((part.filename or "").replace("\\", "/"))
     kind = part.headers.get("Content-Type", "")
     if name.suffix.lower() not in _EXTENSIONS:
-        raise RefusedError(BAD_PARAMETERS, f"file extension {name.suffix!r} is not supported")
-    if not kind.startswith("video/"):
-        raise RefusedError(BAD_PARAMETERS, f"Content-Type of file must be video/*, not {kind!r}")
+        message = f"file extension {name.suffix!r} is not supported"
+        raise RefusedError(BAD_PARAMETERS, message, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    if not kind.startswith(kinds):
+        message = f"Content-Type of file must be video/*, not {kind!r}"
+        raise RefusedError(BAD_PARAMETERS, message, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     path = state.new_file(name.suffix.lower())
     try:
         size = await _copy(part, path, most=state.settings.max_upload_bytes)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return _Received(path=path, name=name.stem, size=size)
+    return Received(path=path, name=name.stem, size=size)
 
 
 async def _copy(part: BodyPartReader, path: Path, *, most: int) -> int:
@@ -172,6 +190,10 @@ async def _copy(part: BodyPartReader, path: Path, *, most: int) -> int:
         while chunk := await part.read_chunk(_CHUNK):
             size += len(chunk)
             if size > most:
-                raise RefusedError(BAD_PARAMETERS, "file is too large")
+                raise RefusedError(
+                    BAD_PARAMETERS,
+                    "file is too large",
+                    status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                )
             file.write(chunk)
     return size

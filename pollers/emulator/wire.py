@@ -42,28 +42,54 @@ Payload = dict[str, Any]
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error code; nothing was done for it."""
+    """A request that is answered with an error code; nothing was done for it.
+
+    `code` is that of the Code page.  `status` is what the surfaces with a real HTTP status say; None
+    is the usual one of the code.
+    """
 
     def __init__(
-        self, code: str, message: str | None = None, *, headers: dict[str, str] | None = None
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        status: int | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.status = status
         self.headers = headers or {}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer before it is written: a JSON body, and headers beside the usual ones."""
+    """An answer before it is written.
 
-    payload: Payload
+    Attributes:
+        payload: The JSON body; of a stream, what its last event says.
+        headers: Headers beside the usual ones.
+        status: HTTP status.
+        refused: Whether nothing was done for the request.
+        before: What the events of a stream say before the last one.
+        size: Bytes of the file that is sent instead of the payload; None: no file is.
+    """
+
+    payload: Payload | str
     headers: dict[str, str] = field(default_factory=dict)
+    status: int = 200
+    refused: bool = False
+    before: tuple[Payload, ...] = ()
+    size: int | None = None
 
     @property
     def code(self) -> str | None:
-        """The code of the envelope as text, or None if the body has none."""
-        code = self.payload.get("code")
+        """The code in the body as text, or None if it has none."""
+        if self.size is not None or isinstance(self.payload, str):
+            return None
+        error = self.payload.get("error") if self.refused else None
+        code = (error if isinstance(error, dict) else self.payload).get("code")
         return None if code is None else str(code)
 
 

@@ -9,9 +9,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from pollers.emulator import Fault, MemoriesEmulator
+from pollers.emulator.faults import INTERFACES
 
 pytestmark = pytest.mark.slow
 
@@ -240,6 +242,35 @@ async def test_emulate_serves_until_ctrl_c(tmp_path):
     process.send_signal(signal.SIGINT)
     await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 130
+
+
+async def test_emulate_serves_every_surface_on_one_port():
+    """What it tells are the roots of all surfaces; each answers in its own way."""
+    process = await start("emulate", "--port", "0", "--limit", "datalake_search=0/7")
+    said = [(await asyncio.wait_for(process.stderr.readline(), 10)).decode() for _ in range(2)]
+    v1, v2, lake = [word for line in said for word in line.split() if word.startswith("http")]
+    found = []
+    async with aiohttp.ClientSession(headers={"Authorization": "sk-test"}) as session:
+        for method, url in (
+            ("GET", f"{v1}/get_metadata?video_no=VI1"),
+            ("GET", f"{v2}/re_1/metadata"),
+            ("GET", f"{lake}/videos/vid_1"),
+            ("POST", f"{lake}/search"),
+        ):
+            async with session.request(method, url) as response:
+                body = await response.json()
+                found.append((response.status, body.get("code") or body["error"]["code"]))
+    process.send_signal(signal.SIGINT)
+    await asyncio.wait_for(process.communicate(), 10)
+    assert found == [(200, "0000"), (400, 400), (404, "not_found"), (429, "rate_limited")]
+
+
+async def test_emulate_help_tells_paths_and_interfaces():
+    """Every root and every interface that a limit may be for is named."""
+    ran = await run("emulate", "--help")
+    said = ran.out.replace(",", " ").replace(".", " ").split()
+    assert ran.code == 0
+    assert {"/serve/api/v1", "/serve/api/v2", "/serve/datalake/v1", *INTERFACES} <= set(said)
 
 
 @pytest.mark.timeout(120)

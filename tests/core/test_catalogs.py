@@ -502,6 +502,10 @@ DIALECTS = [
     pytest.param({"code": "SUCCESS", "data": "Done"}, 200, "S", "SUCCESS", id="chat done"),
     pytest.param({"code": "SUCCESS", "data": "Error"}, 200, "F", None, id="chat error"),
     pytest.param({"code": "SUCCESS", "data": "user don't login"}, 200, "F", "0401", id="chat login"),
+    pytest.param({"code": "SUCCESS", "data": "Video is not parsed:VI1"}, 200, "F", None, id="chat before PARSE"),
+    pytest.param({"code": "SUCCESS", "data": "done"}, 200, "S", "SUCCESS", id="chat done, in small letters"),
+    pytest.param({"code": "SUCCESS", "data": {"text": "x"}}, 200, "S", "SUCCESS", id="no text in data"),
+    pytest.param({"code": 200, "message": "SUCCESS", "data": {}, "task_id": "t"}, 200, "S", "200", id="v2 webhook"),
     pytest.param({"status": 16, "task_id": "t", "text": "Capacity"}, 200, "Q", "16", id="stream full"),
     pytest.param({"status": 0, "task_id": "t", "text": ""}, 200, "S", None, id="stream ok"),
     pytest.param({"status": 14, "task_id": "t"}, 200, "S", None, id="stream stopped"),
@@ -537,6 +541,18 @@ def test_datalake_tells_how_long_in_its_body():
 
     assert found.hint is not None
     assert (found.hint.seconds, found.hint.source) == (12.0, "body")
+
+
+def test_an_error_at_the_end_of_a_chat_is_its_message():
+    """There is no ``msg`` beside it: what ``data`` says is all that the provider says."""
+    for words in (
+        "Error",
+        "Video is not parsed:",
+        "No videos found for the provided video numbers.",
+    ):
+        found = POLICIES["memories_ai"].classify({"code": "SUCCESS", "data": words}, status=200)
+
+        assert found.message == words
 
 
 def test_failed_task_of_memos_is_a_result():

@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from pollers.emulator import MemoriesEmulator
+from pollers.emulator.faults import INTERFACES
 
-UNLIMITED = dict.fromkeys(("upload", "list", "metadata", "delete"))
+UNLIMITED = dict.fromkeys(INTERFACES)
 
 
 @dataclass

@@ -45,6 +45,23 @@ async def test_videos(controlled) -> None:
     assert (await api.metadata("VIX999"))["data"]["status"] == "UNPARSE"
 
 
+async def test_the_other_surfaces(controlled) -> None:
+    """Assets, tasks and the Datalake's videos are scripted as videos are."""
+    api = controlled
+    assert await post(api, "assets", [{"asset_id": "re_1"}]) == {"asset_ids": ["re_1"]}
+    tasks = [{"task_id": "t1", "ends_after": None}]
+    assert await post(api, "tasks", tasks) == {"task_ids": ["t1"]}
+    lake = [{"video_id": "vid_7", "ready_after": 60.0}, {"error": "broken"}]
+    assert await post(api, "lake", lake) == {"operations": ["op_1", "op_2"]}
+    for url, expected in (
+        (f"{api.emulator.v2_url}/task/t1", "processing"),
+        (f"{api.emulator.datalake_url}/videos/vid_7", "processing"),
+        (f"{api.emulator.datalake_url}/videos/vid_2", "failed"),
+    ):
+        async with api.session.get(url, headers={"Authorization": "sk"}) as response:
+            assert (await response.json())["status"] == expected
+
+
 async def test_limits_points_keys_and_settings(controlled) -> None:
     """All that can be changed at run time can be changed from outside."""
     api = controlled
@@ -88,6 +105,9 @@ async def test_log_and_state(controlled) -> None:
         ("faults", []),
         ("videos", {"prefix": "VI"}),
         ("videos", [{"number": 1}]),
+        ("assets", [{"number": 1}]),
+        ("tasks", ["t1"]),
+        ("lake", [{"ready_after": "soon"}]),
         ("limits", {"interface": "list", "calls": -1}),
         ("points", {}),
         ("keys", {"keys": "sk-a"}),

@@ -205,7 +205,7 @@ async def test_names(api) -> None:
     assert (await api.upload())["code"] == "ANY"
     assert (await api.metadata("VI1"))["code"] == "ANY"
     with pytest.raises(ValueError, match="unknown interface"):
-        api.emulator.fail("chat", Fault(code="0429"))
+        api.emulator.fail("gossip", Fault(code="0429"))
 
 
 async def test_probability_is_seeded(start) -> None:

@@ -181,12 +181,14 @@ def _limit(item: Section, key: str, value: Any) -> tuple[float, float]:
 def _envelope(item: Section) -> Envelope:
     def flag(entry: Section) -> tuple[str, Any, str | None]:
         at = entry.take("at", "", read.pointer)
-        equals: Any = entry.take("equals", cast("Any", True), read.scalar)
+        value: Any = entry.take("matches", None, _pattern)
+        if value is None:
+            value = entry.take("equals", cast("Any", True), read.scalar)
         code = entry.take("code", None, read.text)
-        entry.done(("at", "equals", "code"))
+        entry.done(("at", "equals", "matches", "code"))
         if not at:
             raise entry.error("at", at, "a JSON pointer such as '/success'")
-        return at, equals, code
+        return at, value, code
 
     envelope = Envelope(
         required=item.take("required", _NO_TEXTS, _pointers),

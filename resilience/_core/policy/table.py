@@ -30,7 +30,7 @@ class Envelope:
     retry_after: str | None = None
     success: frozenset[str] = frozenset()
     failed_when: tuple[tuple[str, Any, str | None], ...] = ()
-    """(pointer, value, the code that this failure is given or None)."""
+    """(pointer, value or pattern of a text, the code that this failure is given or None)."""
 
     def pointers(self) -> list[str]:
         """Everything that has to be read for this dialect."""
@@ -53,10 +53,16 @@ class Envelope:
     def failed_flag(self, found: Mapping[str, Any]) -> tuple[str | None, str | None]:
         """The pointer of the first flag that says "failed", and the code it stands for."""
         for pointer, value, code in self.failed_when:
-            here = found.get(pointer, OPAQUE)
-            if here == value and isinstance(here, bool) == isinstance(value, bool):
+            if _is_like(found.get(pointer, OPAQUE), value):
                 return pointer, code
         return None, None
+
+
+def _is_like(here: Any, value: Any) -> bool:
+    """Whether a text has the pattern, or a scalar is the value (``True`` is not 1)."""
+    if isinstance(value, re.Pattern):
+        return isinstance(here, str) and value.search(here) is not None
+    return bool(here == value) and isinstance(here, bool) == isinstance(value, bool)
 
 
 def code_text(value: Any) -> str | None:
