@@ -3,7 +3,7 @@
 import pytest
 
 from resilience import Policy, PolicyError, Recovers, Verdict
-from resilience._core.policy.build import merge
+from resilience._core.policy.extends import merge
 
 FATAL = {"verdict": "fatal"}
 
