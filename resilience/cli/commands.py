@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -11,14 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from resilience._core.policy.lint import Finding
 from resilience._core.policy.model import Rule
 from resilience._core.policy.section import suggestion
+from resilience._core.policy.subject import Limits, Severity
 from resilience.cli import words
+from resilience.cli.linting import findings
 from resilience.errors import PolicyError
 from resilience.policies import Policy
 
 PLAIN_WIDTH = 100
 COLUMNS = ("code", "verdict", "recovers", "scope", "wait", "tries", "title", "remedy")
+SEVERITIES = {"error": "red", "warning": "yellow"}
 COLOURS = {"success": "green", "retryable": "yellow", "quota": "cyan", "fatal": "red"}
 
 
@@ -53,7 +58,7 @@ POLICY = click.argument("policy", metavar="POLICY", callback=_loaded)
 
 @click.group(no_args_is_help=False)
 def cli() -> None:
-    """Ask what a policy says about the codes of an API.
+    """Ask what a policy says about the codes of an API, and whether it makes sense.
 
     POLICY is a catalog (memories_ai, memos_cloud, http) or the path of a TOML file.
     """
@@ -131,3 +136,51 @@ def explain(
         click.echo(words.filled(label, text, width=width, margin=14))
         if not label:
             click.echo()
+
+
+@cli.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--strict", is_flag=True, help="Warnings make the exit code 1, too.")
+@click.option(
+    "--max-wait",
+    type=click.FloatRange(0, min_open=True),
+    default=Limits().max_wait,
+    show_default=True,
+    help="Seconds that your calls may wait for quotas.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds that your calls may take.",
+)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def lint(
+    *, files: tuple[str, ...], strict: bool, max_wait: float, deadline: float | None, output: str
+) -> int:
+    """Find what is wrong in policy files, all at once.
+
+    FILE is the path of a TOML file, or a catalog. Problems in what it extends are told with the file
+    and line where they were written. Exit code 1 if there is any error, 0 if not; a warning is
+    something that works but may not be meant.
+    """  # fmt: skip
+    limits = Limits(max_wait=max_wait, deadline=deadline)
+    found = [finding for file in files for finding in findings(file, limits)]
+    if output == "json":
+        click.echo(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
+    else:
+        _print_findings(found, files)
+    return int(any(strict or one.severity is Severity.ERROR for one in found))
+
+
+def _print_findings(found: list[Finding], files: tuple[str, ...]) -> None:
+    for one in found:
+        severity = click.style(one.severity.value, fg=SEVERITIES[one.severity.value], bold=True)
+        key = f"{one.key}: " if one.key else ""
+        click.echo(
+            f"{one.file}:{one.line}: {severity}: {key}{one.reason} {one.advice} [{one.check}]"
+        )
+    errors = sum(one.severity is Severity.ERROR for one in found)
+    looked = f"{len(files)} file{'s' * (len(files) > 1)}"
+    click.echo(
+        f"{looked}: {errors} errors, {len(found) - errors} warnings" if found else f"{looked}: fine"
+    )

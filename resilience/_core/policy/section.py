@@ -89,9 +89,7 @@ class Section:
 
     def _complaint(self, key: str | Path, check: str, reason: str, hint: str) -> PolicyError:
         at = (*self.at, *(key if isinstance(key, tuple) else (key,) if key else ()))
-        advice = (
-            hint.strip(" ()") or "Correct it, or leave the key out: so the file can't be loaded"
-        )
+        advice = hint.strip(" ()") or "correct it: like this the file can't be loaded"
         problem = Problem(at, check, reason, advice[0].upper() + advice[1:])
         return PolicyError(f"{self.source}: {dotted(at) or 'the file'}: {reason}{hint}", problem)
 
