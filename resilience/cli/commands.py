@@ -5,25 +5,25 @@ import os
 import shutil
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import IO, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from resilience._core.policy.lint import Finding
 from resilience._core.policy.model import Rule
 from resilience._core.policy.section import suggestion
 from resilience._core.policy.subject import Limits, Severity
 from resilience.cli import words
-from resilience.cli.linting import findings
+from resilience.cli.linting import findings, in_words, summary
+from resilience.cli.logs import is_unlisted, read_log, unknown_remarks, unknown_row
 from resilience.errors import PolicyError
 from resilience.policies import Policy
 
 PLAIN_WIDTH = 100
 COLUMNS = ("code", "verdict", "recovers", "scope", "wait", "tries", "title", "remedy")
-SEVERITIES = {"error": "red", "warning": "yellow"}
+SEVERITIES = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 COLOURS = {"success": "green", "retryable": "yellow", "quota": "cyan", "fatal": "red"}
 
 
@@ -49,8 +49,10 @@ def _complain(message: str) -> int:
     return 2
 
 
-def _loaded(_context: click.Context, _parameter: click.Parameter, name: str) -> Policy:
-    return Policy.load(name)
+def _loaded(
+    _context: click.Context, _parameter: click.Parameter, name: str | None
+) -> Policy | None:
+    return None if name is None else Policy.load(name)
 
 
 POLICY = click.argument("policy", metavar="POLICY", callback=_loaded)
@@ -65,10 +67,28 @@ def cli() -> None:
 
 
 @cli.command()
-@POLICY
+@click.argument("policy", metavar="[POLICY]", required=False, callback=_loaded)
+@click.option(
+    "--unknown",
+    type=click.File("r", encoding="utf-8", errors="replace"),
+    metavar="FILE",
+    help="Read a log (- for stdin) and show the codes that came and that no policy lists.",
+)
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def codes(policy: Policy, output: str) -> None:
-    """List every code with what is done about it."""
+def codes(policy: Policy | None, unknown: IO[str] | None, output: str) -> None:
+    """List every code with what is done about it.
+
+    With --unknown, the codes of a log that are in no policy: how often and when they came, each with
+    TOML that lists it, ready to be corrected and pasted. The log is JSON Lines of structlog, text of
+    the standard logger, or dumped snapshots. With POLICY, only what came under the policy of that
+    name, without the codes that it lists by now.
+    """  # fmt: skip
+    if unknown is not None:
+        _show_unknown(policy, unknown, output)
+        return
+    if policy is None:
+        msg = "give a POLICY, or --unknown FILE"
+        raise click.UsageError(msg)
     if output == "json":
         click.echo(json.dumps(words.listed(policy), indent=2, ensure_ascii=False))
         return
@@ -78,6 +98,22 @@ def codes(policy: Policy, output: str) -> None:
         _draw(policy, rows)
     else:
         _print_aligned(rows)
+
+
+def _show_unknown(policy: Policy | None, lines: IO[str], output: str) -> None:
+    log = read_log(lines)
+    found = [one for one in log.unknown() if policy is None or is_unlisted(policy, *one)]
+    if output == "json":
+        rows = [unknown_row(*one) for one in found]
+        told = {"unknown": rows, "skipped": log.skipped}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    for name, sighting in found:
+        for line in unknown_remarks(name, sighting):
+            click.secho(f"# {line}", dim=True)
+        click.echo(sighting.stanza)
+    skipped = f"; {log.skipped} lines of something else were skipped" if log.skipped else ""
+    print(f"resilience: {len(found)} unknown codes{skipped}", file=sys.stderr)
 
 
 def _cells(row: dict[str, Any], rule: Rule) -> tuple[str, ...]:
@@ -168,19 +204,8 @@ def lint(
     if output == "json":
         click.echo(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
     else:
-        _print_findings(found, files)
+        for one in found:
+            severity = click.style(one.severity.value, fg=SEVERITIES[one.severity], bold=True)
+            click.echo(f"{one.file}:{one.line}: {severity}: {in_words(one)}")
+        click.echo(summary(found, files))
     return int(any(strict or one.severity is Severity.ERROR for one in found))
-
-
-def _print_findings(found: list[Finding], files: tuple[str, ...]) -> None:
-    for one in found:
-        severity = click.style(one.severity.value, fg=SEVERITIES[one.severity.value], bold=True)
-        key = f"{one.key}: " if one.key else ""
-        click.echo(
-            f"{one.file}:{one.line}: {severity}: {key}{one.reason} {one.advice} [{one.check}]"
-        )
-    errors = sum(one.severity is Severity.ERROR for one in found)
-    looked = f"{len(files)} file{'s' * (len(files) > 1)}"
-    click.echo(
-        f"{looked}: {errors} errors, {len(found) - errors} warnings" if found else f"{looked}: fine"
-    )

@@ -1,4 +1,6 @@
-"""Read a policy file for ``resilience lint``: what keeps it from being read is a finding, too."""
+"""Policy files for ``resilience lint``: what keeps one from being read is a finding, too."""
+
+from collections.abc import Sequence
 
 from resilience._core.policy.lint import Finding, lint, sentence
 from resilience._core.policy.positions import Document, Positions
@@ -33,3 +35,16 @@ def _unreadable(file: str, line: int, key: str, check: str, reason: str) -> Find
         file=file, line=line, key=key, check=check, severity=Severity.ERROR, reason=sentence(reason),
         advice="Correct it, and lint again: nothing else could be looked at.",
     )  # fmt: skip
+
+
+def in_words(found: Finding) -> str:
+    """What is wrong, without where."""
+    key = f"{found.key}: " if found.key else ""
+    return f"{key}{found.reason} {found.advice} [{found.check}]"
+
+
+def summary(found: Sequence[Finding], files: Sequence[str]) -> str:
+    """The last line."""
+    errors = sum(one.severity is Severity.ERROR for one in found)
+    counts = f"{errors} errors, {len(found) - errors} warnings" if found else "nothing to say"
+    return f"{len(files)} file{'s' * (len(files) > 1)}: {counts}"
