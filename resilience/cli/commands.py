@@ -16,7 +16,7 @@ from resilience._core.policy.model import Rule
 from resilience._core.policy.section import suggestion
 from resilience._core.policy.subject import Limits, Severity
 from resilience.cli import words
-from resilience.cli.linting import findings, in_words, summary
+from resilience.cli.linting import counted, findings, in_words, summary
 from resilience.cli.logs import is_unlisted, read_log, unknown_remarks, unknown_row
 from resilience.errors import PolicyError
 from resilience.policies import Policy
@@ -112,8 +112,8 @@ def _show_unknown(policy: Policy | None, lines: IO[str], output: str) -> None:
         for line in unknown_remarks(name, sighting):
             click.secho(f"# {line}", dim=True)
         click.echo(sighting.stanza)
-    skipped = f"; {log.skipped} lines of something else were skipped" if log.skipped else ""
-    print(f"resilience: {len(found)} unknown codes{skipped}", file=sys.stderr)
+    skipped = f"; skipped: {counted(log.skipped, 'other line')}" if log.skipped else ""
+    print(f"resilience: {counted(len(found), 'unknown code')}{skipped}", file=sys.stderr)
 
 
 def _cells(row: dict[str, Any], rule: Rule) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Policy files for ``resilience lint``: what keeps one from being read is a finding, too."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from resilience._core.policy.lint import Finding, lint, sentence
@@ -45,6 +46,11 @@ def in_words(found: Finding) -> str:
 
 def summary(found: Sequence[Finding], files: Sequence[str]) -> str:
     """The last line."""
-    errors = sum(one.severity is Severity.ERROR for one in found)
-    counts = f"{errors} errors, {len(found) - errors} warnings" if found else "nothing to say"
-    return f"{len(files)} file{'s' * (len(files) > 1)}: {counts}"
+    counts = Counter(one.severity for one in found)
+    told = [counted(counts[severity], severity.value) for severity in Severity if counts[severity]]
+    return f"{counted(len(files), 'file')}: {', '.join(told) or 'nothing wrong'}"
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -216,7 +216,7 @@ def test_what_is_printed_can_be_pasted(codes):
         'title = "TODO: what the provider\'s documents say about it"\n'
         "\n"
     )
-    assert err == "resilience: 2 unknown codes; 1 lines of something else were skipped\n"
+    assert err == "resilience: 2 unknown codes; skipped: 1 other line\n"
     assert set(Policy.from_dict({"name": "p", **tomllib.loads(out)}).codes) == {"7777", "x.y"}
 
 
