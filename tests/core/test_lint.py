@@ -2,6 +2,7 @@
 
 import tomllib
 from functools import cache
+from pathlib import Path
 
 import pytest
 import tomli_w
@@ -84,6 +85,7 @@ BROKEN = [
     pytest.param(NAME + '[exceptions.ClientError]\nverdict = "fatal"\n', 2, "exceptions.ClientError", "shadowed", "Write the package in front", id="class without its package"),
     pytest.param(NAME + '[exceptions."builtins.OSError"]\nverdict = "fatal"\n', 2, "exceptions.builtins.OSError", "shadowed", "Write 'OSError'", id="built-in with its module"),
     pytest.param(WINDOW + "wait = 61\n", 4, "codes.7.wait", "long-wait", "longer than max_wait (60 s)", id="long window"),
+    pytest.param(WINDOW + 'wait = 61\n[[codes.7.when]]\nmessage = "x"\ntitle = "t"\n', 4, "codes.7.wait", "long-wait", "longer than max_wait", id="long window that a condition inherits"),
     pytest.param(WINDOW + 'wait = { backoff = "expo", max_value = 300 }\n', 4, "codes.7.wait", "long-wait", "up to 300 s", id="long schedule"),
     pytest.param(NAME + '[http.503]\nverdict = "retryable"\nwait = 90\n', 4, "http.503.wait", "long-wait", "90 s before a retry", id="long backoff"),
     pytest.param(WINDOW + '[codes.7.escalate]\nwithin = 5\n[codes.7.wait]\nbackoff = "constant"\ninterval = 10\n', 4, "codes.7.escalate", "long-wait",
@@ -130,6 +132,10 @@ FINE = [
     pytest.param(UPLOAD + '[[endpoints]]\nname = "any"\nmatch = ["POST *", "GET */upload"]\n', id="narrow path before wide"),
     pytest.param(UPLOAD + '[codes.7]\nverdict = "fatal"\n[[codes.7.when]]\nendpoint = "upload"\nverdict = "retryable"\ncertainty = "not_executed"\n', id="nothing was done, so never is no matter"),
     pytest.param(UPLOAD + '[codes.7]\nverdict = "retryable"\n', id="retryable on other endpoints"),
+    pytest.param(WINDOW + '[[codes.7.when]]\nstatus = 503\ntitle = "t"\n[[codes.7.when]]\nmessage = "x"\ntitle = "u"\n', id="two questions"),
+    pytest.param(WINDOW + "wait = 10\nescalate = { within = 10 }\n", id="escalates after the first wait"),
+    pytest.param('extends = "memories_ai"\n[codes.0000]\nverdict = "fatal"\n', id="a success that the user's file takes back"),
+    pytest.param(NAME + '[families]\n"4xx" = { verdict = "fatal" }\n"40x" = { verdict = "retryable" }\n', id="the narrower family counts"),
     pytest.param(NAME + '[[envelope]]\nrequired = ["/error/code"]\n[[envelope]]\nrequired = ["/error"]\n[[envelope]]\nrequired = ["/errors"]\n', id="strict envelope first"),
     pytest.param(NAME + '[families]\n"4x1" = { verdict = "fatal" }\n"40x" = { verdict = "fatal", title = "t" }\n', id="two families that agree"),
 ]  # fmt: skip
@@ -229,6 +235,24 @@ def test_a_finding_points_to_the_file_that_wrote_the_value(tmp_path):
         (str(tmp_path / "base.toml"), 4, "wait"),
         (str(tmp_path / "base.toml"), 12, "repeet"),
         (str(tmp_path / "base.toml"), 15, "functins"),
+    ]
+
+
+def test_an_array_that_was_replaced_is_not_pointed_to(tmp_path):
+    """The condition of the user's file inherits the wait; the one that it replaced had its own."""
+    (tmp_path / "base.toml").write_text(
+        'name = "base"\n[codes.1]\nverdict = "retryable"\ncertainty = "not_executed"\nwait = 90\n'
+        '[[codes.1.when]]\nmessage = "a"\nwait = 5\n'
+    )
+    (tmp_path / "leaf.toml").write_text(
+        'extends = "base.toml"\n\n[[codes.1.when]]\nstatus = 5\nmax_attempts = 3\n'
+    )
+    documents = list(chain(str(tmp_path / "leaf.toml")))
+    found = lint(documents, merged(documents), Limits())
+
+    assert [(Path(one.file).name, one.line, one.key) for one in found] == [
+        ("leaf.toml", 3, "codes.1.when[0].wait"),
+        ("base.toml", 5, "codes.1.wait"),
     ]
 
 

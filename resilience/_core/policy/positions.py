@@ -18,11 +18,11 @@ _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SCALAR = re.compile(r"[^,\]}#\n]*")
-# a text may end with two more of its own quotes: """he said "no""""" is he said "no""
+# a text may end with quotes of its own: """he said "no"""" is he said "no"
 _STRING = re.compile(
     r"""
-    \"{3} (?: \\. | [^\\] )*? \"{3,5}(?!\")
-    | '{3} .*? '{3,5}(?!')
+    \"{3} (?: \\. | [^\\] )*? \"{3}(?!\")
+    | '{3} .*? '{3}(?!')
     | \" (?: \\. | [^"\\] )* \"
     | ' [^']* '
     """,
@@ -61,13 +61,14 @@ class _Scan:
         return self._at
 
     def _mark(self, path: Path) -> None:
-        line = bisect_left(self._breaks, self._at) + 1
         for end in range(1, len(path) + 1):
-            self.lines.setdefault(path[:end], line)
+            self.lines.setdefault(path[:end], self._line())
+
+    def _line(self) -> int:
+        return bisect_left(self._breaks, self._at) + 1
 
     def _header(self) -> Path:
-        start = self._at
-        double = self._text.startswith("[[", start)
+        double = self._text.startswith("[[", self._at)
         self._at += 2 if double else 1
         *outer, last = self._keys()
         path: Path = ()
@@ -78,7 +79,7 @@ class _Scan:
             number = self._items[path] = self._items.get(path, -1) + 1
             path = (*path, number)
         self._mark(path)
-        self.lines[path] = bisect_left(self._breaks, start) + 1
+        self.lines[path] = self._line()
         self._at += 2 if double else 1
         return path
 
@@ -87,11 +88,9 @@ class _Scan:
         return (*path, self._items[path]) if path in self._items else path
 
     def _pair(self, table: Path) -> None:
-        start = self._at
         path = (*table, *self._keys())
-        end, self._at = self._at, start
         self._mark(path)
-        self._at = end + 1  # the equals sign
+        self._at += 1  # the equals sign
         self._skip(_SPACE)
         self._value(path)
 
