@@ -82,7 +82,7 @@ def codes(policy: Policy | None, unknown: IO[str] | None, output: str) -> None:
     TOML that lists it, ready to be corrected and pasted. The log is JSON Lines of structlog, text of
     the standard logger, or dumped snapshots. With POLICY, only what came under the policy of that
     name, without the codes that it lists by now.
-    """  # fmt: skip
+    """
     if unknown is not None:
         _show_unknown(policy, unknown, output)
         return
@@ -198,7 +198,7 @@ def lint(
     FILE is the path of a TOML file, or a catalog. Problems in what it extends are told with the file
     and line where they were written. Exit code 1 if there is any error, 0 if not; a warning is
     something that works but may not be meant.
-    """  # fmt: skip
+    """
     limits = Limits(max_wait=max_wait, deadline=deadline)
     found = [finding for file in files for finding in findings(file, limits)]
     if output == "json":

@@ -228,6 +228,9 @@ def test_a_code_that_is_listed_by_now_is_not_shown(codes, tmp_path):
     assert [row["code"] for row in told(codes, log)[0]] == ["0003", "429", "7777", "SUCCESS"]
     assert [row["code"] for row in told(codes, log, "memories_ai")[0]] == ["7777"]
     assert told(codes, log, "my.toml")[0] == []
+    envelope = '[[envelope]]\nrequired = ["/code"]\ncode = "/code"\nsuccess = ["7777"]\n'
+    (tmp_path / "my.toml").write_text(f'extends = "memories_ai"\n{envelope}')
+    assert told(codes, log, "my.toml")[0] == []
 
 
 def test_a_policy_sees_only_its_own_codes(codes):

@@ -112,6 +112,14 @@ def test_long_value_is_shortened():
     assert len(str(caught.value)) < 200
 
 
+def test_endpoints_without_a_name_are_all_kept():
+    """They can't be merged by it, and what is wrong with them is said later."""
+    base = {"endpoints": [{"match": ["a"]}, 3, {"name": ["x"]}]}
+    change = {"endpoints": [{"repeat": "safe"}, 4, {"name": ["x"], "repeat": "once"}]}
+
+    assert merge(base, change) == {"endpoints": change["endpoints"] + base["endpoints"]}
+
+
 def test_tables_merge_key_by_key():
     """What the child doesn't mention stays; arrays and values are replaced."""
     base = {
