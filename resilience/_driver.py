@@ -196,6 +196,8 @@ class Call:
             judgement = Judgement(verdict=Verdict.SUCCESS, rule=found.rule)
         else:
             judgement = self._judgement(found, now, can_be_sent=replayable(tried))
+            if found.unlisted:
+                shared.saw_unlisted(found, self.endpoint, now)
         return found, shared.machine.answer(permit, judgement, now, shared.chance())
 
     def _learn_request(self, endpoint: str, method: str) -> None:
@@ -307,6 +309,7 @@ class Call:
                 certainty=found.certainty.value,
                 recovers=found.recovers.value if found.recovers else None,
                 hint_problems=tuple(p.partition(":")[0] for p in found.problems),
+                unlisted=found.unlisted,
             )
         )
 
@@ -334,6 +337,7 @@ class Call:
                 wait=again.expected if again else None,
                 certainty=found.certainty.value,
                 recovers=found.recovers.value if found.recovers else None,
+                unlisted=found.unlisted,
             )
         )
 
@@ -355,6 +359,7 @@ class Call:
                 waited=finished.waited,
                 elapsed=finished.ended.loop - finished.started,
                 reason=finished.reason.value if finished.reason else None,
+                unlisted=found is not None and found.unlisted,
             )
         )
 

@@ -33,6 +33,7 @@ from resilience._core.admission.model import (
 )
 from resilience._core.instants import CALENDAR_NAP, Now
 from resilience._core.policy.model import ACCOUNT, ENDPOINT, REQUEST, Classification, Verdict
+from resilience._core.policy.unlisted import Unlisted
 from resilience._hedge import Durations
 from resilience._options import INFINITE, Options, seconds
 from resilience.policies import Policy
@@ -79,6 +80,7 @@ class Shared:
         self._told: set[str] = set()
         self._durations: dict[str, Durations] = {}
         self._listeners: list[Callable[[Door], None]] = []
+        self.unlisted = Unlisted()
 
     # -- clocks and keys ----------------------------------------------------------------------
 
@@ -205,6 +207,18 @@ class Shared:
             return False
         self._told.add(topic)
         return True
+
+    def saw_unlisted(self, found: Classification, endpoint: str, now: Now) -> None:
+        """Count a code that the policy does not list."""
+        sighting = self.unlisted.of(str(found.code))
+        if sighting is not None:
+            sighting.saw(
+                [endpoint],
+                verdict=found.verdict.value,
+                recovers=found.recovers.value if found.recovers else None,
+                matched_by=found.matched_by,
+                when=(now.wall, now.wall),
+            )
 
     def listen(self, told: Callable[[Door], None]) -> None:
         """Be told of every door that moves."""

@@ -16,6 +16,7 @@ from resilience._core.admission.lane import Lane
 from resilience._core.admission.model import ScopeKey
 from resilience._core.instants import Instant, Now
 from resilience._core.policy.model import ACCOUNT, ENDPOINT, Classification, Recovers, Rule, Verdict
+from resilience._core.policy.unlisted import Sighting
 from resilience._shared import Shared
 from resilience.errors import at
 
@@ -41,6 +42,22 @@ def snapshot(shared: Shared) -> dict[str, Any]:
             for lane in machine.lanes.values()
             if lane.budget.settings is not None
         ],
+        "unknown": [_unlisted(one) for one in shared.unlisted.sightings.values()],
+        "unknown_overflow": shared.unlisted.overflow,
+    }
+
+
+def _unlisted(sighting: Sighting) -> dict[str, Any]:
+    return {
+        "code": sighting.code,
+        "count": sighting.count,
+        "endpoints": list(sighting.endpoints),
+        "verdict": sighting.verdict,
+        "recovers": sighting.recovers,
+        "matched_by": sighting.matched_by,
+        "first_seen": at(sighting.first_seen),
+        "last_seen": at(sighting.last_seen),
+        "stanza": sighting.stanza,
     }
 
 

@@ -446,12 +446,21 @@ class Guard:
     def snapshot(self) -> dict[str, Any]:
         """The state of every door and budget, as plain data, with what closed it.
 
-        ``{"account", "policy", "waiting", "doors", "paced", "budgets"}``.  ``doors`` are those that are
+        ``{"account", "policy", "waiting", "doors", "paced", "budgets", "unknown", "unknown_overflow"}``.
+        ``doors`` are those that are
         closed: ``{"scope", "state", "recovers", "code", "title", "remedy", "closings", "resume_at"}``,
         with ``state`` ``closed`` or ``probing`` and ``resume_at`` an aware datetime in UTC; a breaker's
         scope is ``breaker:<endpoint>``, and nothing ``recovers`` it but a sign of life.  ``paced`` are
         open at a learned pace: ``{"scope", "state", "rate", "room", "in_flight"}``, in units per
         second and calls.  ``budgets``: ``{"endpoint", "tokens", "waiting", "suppressed"}``, retries.
+
+        ``unknown`` are the codes that came since the guard was made and that no rule of the policy
+        lists: ``{"code", "count", "endpoints", "verdict", "recovers", "matched_by", "first_seen",
+        "last_seen", "stanza"}``.  ``verdict`` is what it was taken for the last time and
+        ``matched_by`` says by which rule; the instants are aware datetimes in UTC; ``stanza`` is TOML
+        that lists the code so, to be corrected and pasted into a policy file.  At most 200 codes are
+        held, with 20 endpoints each; ``unknown_overflow`` counts outcomes that had yet another code.
+
         Call it inside the event loop.
         """
         return _state.snapshot(self._shared)

@@ -1,26 +1,26 @@
 """Policies as users hold them: loaded from a catalog or a file, changed from Python.
 
-The table itself is compiled and consulted in ``_core.policy``; this module does the reading of
-files and of the one environment variable.
+The table itself is compiled and consulted in ``_core.policy``, files are read in ``_files``; this
+module reads the one environment variable.
 """
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any, Self
 
-from resilience._core.policy.build import build, merge
+from resilience._core.policy.build import build
 from resilience._core.policy.classify import CLIENT_ERROR, SUCCESS_RULE, classify
 from resilience._core.policy.model import Classification, Endpoint, Outcome, Rule, Verdict
 from resilience._core.policy.plain import plain_success
+from resilience._core.policy.positions import Document
 from resilience._core.policy.reader import is_text
-from resilience._core.policy.section import PolicyError, suggestion
+from resilience._core.policy.section import PolicyError
 from resilience._core.policy.table import Table
+from resilience._files import ancestors, catalogs, merged, read
+
+__all__ = ("Policy", "catalogs", "fatal", "quota", "retryable", "success")
 
 ENVIRONMENT = "RESILIENCE_POLICY"
 """Names a policy file.  ``Policy.load()`` loads it, and ``Policy.load("memories_ai")`` prefers it
@@ -119,19 +119,22 @@ class Policy:
             if not chosen:
                 msg = f"give a policy's name or path, or set ${ENVIRONMENT}"
                 raise PolicyError(msg)
-            data, source = _read(chosen)
+            data, source = read(chosen)
             return cls(data, source=source)
         if chosen and os.fspath(name) in catalogs():
-            data, source = _read(chosen)
+            data, source = read(chosen)
             if data.get("name") == name:
                 return cls(data, source=source)
-        data, source = _read(os.fspath(name))
+        data, source = read(os.fspath(name))
         return cls(data, source=source)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, source: str = "a dict") -> Self:
         """A policy from the same tables that a file has; ``extends`` works too."""
-        return cls(_extended(dict(data), source=source, base=Path.cwd()), source=source)
+        own = dict(data)
+        parent = own.pop("extends", None)
+        here = Document(source=source, file="", data=own)
+        return cls(merged([here, *ancestors(here, parent)]), source=source)
 
     def with_codes(self, changes: Mapping[str | int, Behaviour]) -> Self:
         """The same policy with other behaviour for some codes; title, remedy and docs stay.
@@ -245,61 +248,3 @@ class Policy:
 
 def _rebuild(cls: type[Policy], data: Mapping[str, Any], source: str) -> Policy:
     return cls(data, source=source)
-
-
-def catalogs() -> list[str]:
-    """Names of the policies that ship with the library."""
-    return sorted(item.name[:-5] for item in _room().iterdir() if item.name.endswith(".toml"))
-
-
-def _room() -> Traversable:
-    # not files("resilience.catalogs"): importing that package would put it in the place of the
-    # public function of the same name
-    return resources.files("resilience") / "catalogs"
-
-
-def _read(
-    name: str, *, base: Path | None = None, seen: tuple[str, ...] = ()
-) -> tuple[dict[str, Any], str]:
-    """The merged data of a catalog or file, and how to call it in errors."""
-    known = catalogs()
-    if name in known:
-        text = (_room() / f"{name}.toml").read_text("utf-8")
-        source, folder = f"{name}.toml (catalog)", Path.cwd()
-    else:
-        path = (base or Path.cwd()) / Path(name).expanduser()
-        try:
-            text = path.read_text("utf-8")
-        except FileNotFoundError:
-            msg = f"{name!r} is neither a catalog ({', '.join(known)}) nor a file"
-            raise PolicyError(msg + suggestion(name, known)) from None
-        except (OSError, UnicodeDecodeError) as error:
-            msg = f"{name}: cannot be read: {error}"
-            raise PolicyError(msg) from error
-        source, folder = name, path.parent
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{source}: not TOML: {error}"
-        raise PolicyError(msg) from error
-    return _extended(data, source=source, base=folder, seen=seen), source
-
-
-def _extended(
-    data: dict[str, Any], *, source: str, base: Path, seen: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    parent = data.pop("extends", None)
-    if parent is None:
-        return data
-    if not isinstance(parent, str):
-        msg = f"{source}: extends: {parent!r} is not the name or path of a policy"
-        raise PolicyError(msg)
-    if source in seen:
-        msg = f"{source}: extends: {parent!r} leads back to {source}"
-        raise PolicyError(msg)
-    try:
-        below, _ = _read(parent, base=base, seen=(*seen, source))
-    except PolicyError as error:
-        msg = f"{source}: extends: {error}" if not seen else str(error)
-        raise PolicyError(msg) from error
-    return merge(below, data)

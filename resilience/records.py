@@ -34,6 +34,8 @@ class AttemptRecord:
     recovers: str | None = None
     hint_problems: tuple[str, ...] = ()
     """Names of the headers or fields whose hints were malformed or absurd; never what they held."""
+    unlisted: bool = False
+    """The code is the provider's, but no rule of the policy lists it."""
 
     name = ATTEMPT
 
@@ -54,6 +56,7 @@ class CallRecord:
     elapsed: float
     reason: str | None
     """None for success, else why it ended, in one word."""
+    unlisted: bool = False
 
     name = CALL
 
@@ -80,6 +83,7 @@ class ShadowRecord:
     """Until the retry, as far as known."""
     certainty: str
     recovers: str | None = None
+    unlisted: bool = False
 
     name = SHADOW
 

@@ -1,7 +1,8 @@
-"""``resilience codes | explain``: what a policy says, for people and for scripts.
+"""``resilience codes | explain | lint``: what a policy says, for people and for scripts.
 
-Nothing in here decides anything.  ``words.py`` turns rules into text and JSON, ``commands.py`` is
-the command line; it needs the extra ``cli``, which is why it is imported late.
+Nothing in here decides anything.  ``words.py`` turns rules into text and JSON, ``logs.py`` finds
+unlisted codes in logs, ``commands.py`` is the command line; it needs the extra ``cli``, which is why
+it is imported late.
 """
 
 import sys

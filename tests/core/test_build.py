@@ -3,7 +3,7 @@
 import pytest
 
 from resilience import Policy, PolicyError, Recovers, Verdict
-from resilience._core.policy.build import merge
+from resilience._core.policy.extends import merge
 
 FATAL = {"verdict": "fatal"}
 
@@ -112,6 +112,14 @@ def test_long_value_is_shortened():
         Policy.from_dict({"name": "mine", "hosts": "x" * 10_000})
 
     assert len(str(caught.value)) < 200
+
+
+def test_endpoints_without_a_name_are_all_kept():
+    """They can't be merged by it, and what is wrong with them is said later."""
+    base = {"endpoints": [{"match": ["a"]}, 3, {"name": ["x"]}]}
+    change = {"endpoints": [{"repeat": "safe"}, 4, {"name": ["x"], "repeat": "once"}]}
+
+    assert merge(base, change) == {"endpoints": change["endpoints"] + base["endpoints"]}
 
 
 def test_tables_merge_key_by_key():

@@ -33,7 +33,9 @@ def told(run, steps, *, name="read", **options):
 def test_one_record_per_attempt_and_one_per_call(run):
     """Every attempt tells what it met and what follows; the call tells how it ended."""
     records = told(run, [DOWN, BUSY, OK], deadline=60)
-    common = {"endpoint": "read", "account": "default", "policy": POLICY.version}
+    common = {
+        "endpoint": "read", "account": "default", "policy": POLICY.version, "unlisted": False,
+    }  # fmt: skip
     attempt = {**common, "hint_problems": ()}
     assert [asdict(record) for record in records] == [
         {

@@ -1,8 +1,4 @@
-"""From the mapping of a policy file to a compiled :class:`Table`, checking everything on the way.
-
-``merge`` is what ``extends`` means: tables merge key by key and endpoints by name; everything else
-is replaced.
-"""
+"""From the mapping of a policy file to a compiled :class:`Table`, checking everything on the way."""
 
 import hashlib
 import re
@@ -13,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from resilience._core.policy import section as read
+from resilience._core.policy.extends import BEHAVIOUR
 from resilience._core.policy.model import (
     ACCOUNT,
     ENDPOINT,
@@ -28,7 +25,7 @@ from resilience._core.policy.model import (
     Wait,
 )
 from resilience._core.policy.schedule import BadScheduleError, generators, unroll
-from resilience._core.policy.section import Section
+from resilience._core.policy.section import Report, Section, refuse
 from resilience._core.policy.table import OTHER, CodeRules, Envelope, Table, When
 
 TOP_KEYS = (
@@ -39,8 +36,6 @@ RULE_KEYS = (
     "aliases", "certainty", "docs", "duplicate", "edition", "escalate", "jitter", "max_attempts",
     "probe_every", "recovers", "remedy", "scope", "title", "verdict", "wait", "when",
 )  # fmt: skip
-BEHAVIOUR = ("recovers", "wait", "jitter", "scope", "escalate", "max_attempts", "certainty")
-"""What belongs to a verdict: with another one it says nothing any more."""
 CONDITION_KEYS = ("endpoint", "message", "status")
 ENVELOPE_KEYS = ("code", "failed_when", "message", "required", "retry_after", "success")
 ENDPOINT_KEYS = ("docs", "duplicate", "functions", "limit", "match", "name", "repeat")
@@ -52,50 +47,20 @@ _VERSION_DIGITS = 12
 _NO_TEXTS: tuple[str, ...] = ()
 
 
-def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables merge key by key; anything else in ``change`` replaces what was there.
-
-    A rule that is given another verdict keeps its words, but not the behaviour of the old one.
-    """
-    merged = dict(base)
-    if "verdict" in change and change["verdict"] != base.get("verdict"):
-        merged = {key: value for key, value in base.items() if key not in BEHAVIOUR}
-    for key, value in change.items():
-        here = merged.get(key)
-        whole = key == "wait" and isinstance(value, Mapping) and {"backoff", "until"} & set(value)
-        if whole:
-            merged[key] = value  # another generator has other arguments
-        elif isinstance(here, Mapping) and isinstance(value, Mapping):
-            merged[key] = merge(here, value)
-        elif key == "endpoints" and isinstance(here, list) and isinstance(value, list):
-            merged[key] = _merged_endpoints(here, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _merged_endpoints(base: list[Any], change: list[Any]) -> list[Any]:
-    """By name, the changed ones first: they are matched in order, and the user's word counts."""
-    named = {item.get("name"): item for item in base if isinstance(item, Mapping)}
-    mine = [
-        {**named.get(item.get("name"), {}), **item} if isinstance(item, Mapping) else item
-        for item in change
-    ]
-    names = {item.get("name") for item in change if isinstance(item, Mapping)}
-    return [*mine, *(item for item in base if item.get("name") not in names)]
-
-
-def build(data: Mapping[str, Any], *, source: str) -> Table:
+def build(data: Mapping[str, Any], *, source: str, report: Report = refuse) -> Table:
     """Compile a policy.
 
+    ``report`` gets what is wrong.  If it returns, the rest is compiled as if that key were not there,
+    so that everything that is wrong can be told at once.
+
     Raises:
-        PolicyError: naming the file, the key and the value.
+        PolicyError: naming the file, the key and the value (unless ``report`` does otherwise).
     """
-    top = Section(data, source=source)
+    top = Section(data, source=source, report=report)
     top.only(TOP_KEYS)
     name = top.take("name", "", read.text)
     if not name:
-        raise top.error("name", name, "the name of a policy")
+        report(top.error("name", name, "the name of a policy"))
     top.take("extends", "", read.text)
     docs = top.take("docs", "", read.text)
     groups = _groups(top.table("groups"))
@@ -103,12 +68,13 @@ def build(data: Mapping[str, Any], *, source: str) -> Table:
     scopes = (REQUEST, ENDPOINT, ACCOUNT, *groups)
     for group, members in groups.items():
         for member in members - set(endpoints):
-            raise top.error(f"groups.{group}", member, "the name of an endpoint",
-                            read.suggestion(member, endpoints))  # fmt: skip
+            report(top.error(("groups", group), member, "the name of an endpoint",
+                             read.suggestion(member, endpoints)))  # fmt: skip
     http = _rules(top.table("http"), docs, scopes, narrow=lambda key: "x" in key)
     for status in http:
         if not re.fullmatch("[1-5][0-9x]{2}", status):
-            raise top.error("http", status, "a status such as '503', or a class such as '5xx'")
+            report(top.error(("http", status), status,
+                             "a status such as '503', or a class such as '5xx'"))  # fmt: skip
     table = Table(
         name=name,
         docs=docs,
@@ -137,7 +103,7 @@ def _groups(table: Section) -> dict[str, frozenset[str]]:
     groups = {name: frozenset(table.take(name, _NO_TEXTS, read.texts)) for name in table.keys()}  # noqa: SIM118
     for name in groups:
         if name in (REQUEST, ENDPOINT, ACCOUNT):
-            raise table.error(name, name, "a free name: it is a scope of its own")
+            table.report(table.error(name, name, "a free name: it is a scope of its own"))
     return groups
 
 
@@ -145,20 +111,23 @@ def _endpoints(items: Iterable[Section]) -> dict[str, Endpoint]:
     endpoints: dict[str, Endpoint] = {}
     for item in items:
         endpoint = _endpoint(item)
-        if endpoint.name in endpoints:
-            raise item.error("name", endpoint.name, "free: another endpoint is called so")
-        endpoints[endpoint.name] = endpoint
+        if endpoint.name not in endpoints:
+            endpoints[endpoint.name] = endpoint
+        elif endpoint.name:
+            item.report(item.error("name", endpoint.name, "free: another endpoint is called so",
+                                   check="contradiction"))  # fmt: skip
     return endpoints
 
 
 def _endpoint(item: Section) -> Endpoint:
     name = item.take("name", "", read.text)
     if not name:
-        raise item.error("name", name, "the name of an endpoint")
+        item.report(item.error("name", name, "the name of an endpoint"))
     match = item.take("match", _NO_TEXTS, read.texts)
-    for pattern in match:
+    for number, pattern in enumerate(match):
         if not re.fullmatch(r"(\*|[A-Z]+) \S+", pattern):
-            raise item.error("match", pattern, "a method and a path, such as 'POST */list_videos'")
+            item.report(item.error(("match", number), pattern,
+                                   "a method and a path, such as 'POST */list_videos'"))  # fmt: skip
     repeat = item.take("repeat", None, lambda s, k, v: Repeat(read.one_of(*Repeat)(s, k, v)))
     duplicate = item.take("duplicate", "error", read.one_of("done", "error"))
     limit = item.take("limit", None, _limit)
@@ -172,7 +141,7 @@ def _endpoint(item: Section) -> Endpoint:
 
 
 def _limit(item: Section, key: str, value: Any) -> tuple[float, float]:
-    table = Section(value, source=item.source, path=f"{item.path}.{key}")
+    table = item.inside(key, value)
     limit = table.take("calls", 1.0, read.positive), table.take("per", 1.0, read.positive)
     table.done(("calls", "per"))
     return limit
@@ -187,7 +156,7 @@ def _envelope(item: Section) -> Envelope:
         code = entry.take("code", None, read.text)
         entry.done(("at", "equals", "matches", "code"))
         if not at:
-            raise entry.error("at", at, "a JSON pointer such as '/success'")
+            entry.report(entry.error("at", at, "a JSON pointer such as '/success'"))
         return at, value, code
 
     envelope = Envelope(
@@ -210,7 +179,7 @@ def _codes(
     table: Section, docs: str, scopes: tuple[str, ...], endpoints: Mapping[str, Endpoint]
 ) -> dict[str, CodeRules]:
     codes: dict[str, CodeRules] = {}
-    aliases: dict[str, str] = {}
+    aliases: dict[str, tuple[str, int]] = {}
     for code in table.keys():  # noqa: SIM118
         item = table.table(code)
         others = item.take("aliases", _NO_TEXTS, read.texts)
@@ -222,14 +191,18 @@ def _codes(
             rule=rule,
             when=tuple(_when(one, fields, docs, scopes, endpoints) for one in conditions),
         )
-        for other in others:
+        for number, other in enumerate(others):
             if other in aliases:
-                raise item.error("aliases", other, f"free: codes.{aliases[other]} has it too")
-            aliases[other] = code
-    for other, code in aliases.items():
+                item.report(item.error(("aliases", number), other,
+                                       f"free: codes.{aliases[other][0]} has it too",
+                                       check="contradiction"))  # fmt: skip
+            aliases.setdefault(other, (code, number))
+    for other, (code, number) in aliases.items():
         if other in codes:
-            raise table.error(f"{code}.aliases", other, f"free: codes.{other} is listed itself")
-    return codes | {other: codes[code] for other, code in aliases.items()}
+            table.report(table.error((code, "aliases", number), other,
+                                     f"free: codes.{other} is listed itself",
+                                     check="contradiction"))  # fmt: skip
+    return {other: codes[code] for other, (code, _) in aliases.items()} | codes
 
 
 def _when(
@@ -239,16 +212,17 @@ def _when(
     scopes: tuple[str, ...],
     endpoints: Mapping[str, Endpoint],
 ) -> When:
+    asks = not set(CONDITION_KEYS).isdisjoint(item.keys())
     message = item.take("message", None, _pattern)
     status = item.take("status", None, read.count)
     endpoint = item.take("endpoint", None, read.text)
     if endpoint is not None and endpoint not in (*endpoints, OTHER):
-        raise item.error("endpoint", endpoint, "the name of an endpoint",
-                         read.suggestion(endpoint, endpoints))  # fmt: skip
+        item.report(item.error("endpoint", endpoint, "the name of an endpoint",
+                               read.suggestion(endpoint, endpoints)))  # fmt: skip
     fields = _fields(item, scopes)
     item.done({*RULE_KEYS, *CONDITION_KEYS} - {"aliases", "when"})
-    if message is None and status is None and endpoint is None:
-        raise item.error("", "no condition", "reachable: give message, status or endpoint")
+    if not asks:
+        item.report(item.error("", "no condition", "reachable: give message, status or endpoint"))
     kept = dict(base)
     if "verdict" in fields and fields["verdict"] != base.get("verdict"):
         # another kind of answer: how the first kind waits and what it blocks says nothing about it
@@ -275,7 +249,9 @@ def _rules(
         fields = _fields(item, scopes)
         item.done(set(RULE_KEYS) - {"aliases", "when", "duplicate"})
         if narrow(key) and fields.get("scope", REQUEST) != REQUEST:
-            raise item.error("scope", fields["scope"], "'request': a family may not speak for more")
+            item.report(item.error("scope", fields["scope"],
+                                   "'request': a family may not speak for more",
+                                   check="wide-scope"))  # fmt: skip
         rules[key] = _rule(item, fields, docs)
     return rules
 
@@ -285,7 +261,9 @@ def _unknown(item: Section, docs: str, scopes: tuple[str, ...]) -> Rule:
     fields |= _fields(item, scopes)
     item.done(set(RULE_KEYS) - {"aliases", "when", "duplicate"})
     if fields.get("scope", REQUEST) != REQUEST:
-        raise item.error("scope", fields["scope"], "'request': unknown may not speak for more")
+        item.report(item.error("scope", fields["scope"],
+                               "'request': unknown may not speak for more",
+                               check="wide-scope"))  # fmt: skip
     return _rule(item, fields, docs)
 
 
@@ -314,15 +292,13 @@ def _fields(item: Section, scopes: tuple[str, ...]) -> dict[str, Any]:
 
 def _rule(item: Section, fields: Mapping[str, Any], docs: str) -> Rule:
     if "verdict" not in fields:
-        raise item.error("verdict", None, f"one of {', '.join(Verdict)}")
+        item.report(item.error("verdict", None, f"one of {', '.join(Verdict)}"))
+        return Rule(key=item.path, verdict=Verdict.FATAL)
     verdict: Verdict = fields["verdict"]
     quota = verdict is Verdict.QUOTA
     if "recovers" in fields and not quota:
-        raise item.error(
-            "recovers",
-            fields["recovers"].value,
-            f"for verdict {verdict.value!r}: only quota recovers",
-        )
+        item.report(item.error("recovers", fields["recovers"].value,
+                               f"for verdict {verdict.value!r}: only quota recovers"))  # fmt: skip
     wait, given_low = fields.get(
         "wait", (Wait(schedule=unroll("expo", {"factor": 1.0, "max_value": 30.0})), None)
     )
@@ -372,7 +348,7 @@ def _wait(item: Section, key: str, value: Any) -> tuple[Wait, float | None]:
 
 
 def _calendar(item: Section, key: str, value: Mapping[str, Any]) -> CalendarReset:
-    table = Section(value, source=item.source, path=f"{item.path}.{key}")
+    table = item.inside(key, value)
     until = table.take("until", "", read.text)
     zone = table.take("tz", "UTC", read.text)
     table.done(("until", "tz"))
@@ -387,7 +363,7 @@ def _calendar(item: Section, key: str, value: Mapping[str, Any]) -> CalendarRese
 
 
 def _escalation(item: Section, key: str, value: Any) -> Escalation:
-    table = Section(value, source=item.source, path=f"{item.path}.{key}")
+    table = item.inside(key, value)
     table.take("to", "exhausted", read.one_of("exhausted"))
     escalation = Escalation(
         rejections=table.take("rejections", 1_000_000, read.count),

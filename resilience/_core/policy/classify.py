@@ -48,9 +48,11 @@ def classify(
     envelope = table.envelope_of(found)
     code = envelope.code_in(found) if envelope else None
     message = envelope.message_in(found) if envelope else ""
+    flag, flag_code = envelope.failed_flag(found) if envelope else (None, None)
     rule, matched_by, shown = _judge(
-        table, outcome, envelope, found, code=code, message=message, endpoint=endpoint, cut=cut
-    )
+        table, outcome, envelope, code=code, flag=flag, flag_code=flag_code,
+        message=message, endpoint=endpoint, cut=cut,
+    )  # fmt: skip
     if rule.verdict is Verdict.SUCCESS:
         return Classification(
             verdict=rule.verdict, code=shown, message=message, rule=rule,
@@ -72,6 +74,8 @@ def classify(
         hint=hint,
         problems=problems,
         status=outcome.status,
+        # what is shown may also be a status or an exception's name
+        unlisted=shown is not None and shown in (code, flag_code) and shown not in table.codes,
     )
 
 
@@ -102,16 +106,16 @@ def _judge(  # noqa: PLR0911  # the precedence list, one return per line of it
     table: Table,
     outcome: Outcome,
     envelope: Envelope | None,
-    found: Mapping[str, Any],
     *,
     code: str | None,
+    flag: str | None,
+    flag_code: str | None,
     message: str,
     endpoint: str,
     cut: bool,
 ) -> tuple[Rule, str, str | None]:
     status = outcome.status if isinstance(outcome.status, int) else None
     failed = status is not None and status >= CLIENT_ERROR
-    flag, flag_code = envelope.failed_flag(found) if envelope else (None, None)
     if code is not None and envelope is not None and _is_success(table, envelope, code):
         if not failed and flag is None and outcome.exception is None:
             return SUCCESS_RULE, f"codes.{code}", code

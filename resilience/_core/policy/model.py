@@ -193,6 +193,8 @@ class Classification:
     problems: tuple[str, ...] = ()
     """Hints that were malformed or absurd, in words.  They are reported, never obeyed."""
     status: int | None = None
+    unlisted: bool = False
+    """The code is the provider's, but no rule lists it: a family, the status or ``unknown`` spoke."""
 
     @property
     def recovers(self) -> Recovers | None:
