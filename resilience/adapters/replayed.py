@@ -144,8 +144,8 @@ def _opened(response: Any) -> tuple[Replayed | None, Any]:
 def _decoded(decoder: Any, piece: bytes | None) -> bytes:
     if decoder is None:
         return piece or b""
-    decoded: bytes = decoder.flush() if piece is None else decoder.decode(piece)
-    return decoded
+    decoded = decoder.flush() if piece is None else decoder.decode(piece)
+    return decoded if isinstance(decoded, bytes) else b"".join(decoded)  # httpx2 gives several
 
 
 def _is_long(content_length: str) -> bool:
