@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from functools import cache
-from types import ModuleType
+from types import AsyncGeneratorType, ModuleType
 from typing import Any
 
 import anyio
@@ -26,7 +26,7 @@ class Replayed:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._rest = aiter(stream)
+        self._rest: AsyncIterator[bytes] = aiter(stream)
         self._pieces: deque[bytes] = deque()
         self._ahead: Ahead | None = None
         self._closed = False
@@ -65,7 +65,11 @@ class Replayed:
         self._closed = True
         if self._ahead is not None:
             await self._ahead.cancel()
-        await self._stream.aclose()
+        try:
+            if isinstance(self._rest, AsyncGeneratorType) and not self._rest.ag_running:
+                await self._rest.aclose()  # or it would be closed whenever it is collected
+        finally:
+            await self._stream.aclose()
 
 
 async def outcome_of_response(response: Any) -> Outcome:
