@@ -98,6 +98,26 @@ def test_stream_that_was_never_begun_may_be_sent(name):
     run_virtual(main)
 
 
+def test_stream_that_was_begun_is_not_sent_again(name):
+    """An inner transport that retries may have used the stream up before its last connect error."""
+    library = library_of(name)
+    sent = []
+
+    class Retrying(library.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            sent.append(b"".join([part async for part in request.stream]))
+            raise library.ConnectError("the second connection was refused")
+
+    async def main():
+        transport = make_guard().httpx(Retrying(), hosts=["api.test"])
+        async with library.AsyncClient(transport=transport) as client:
+            with pytest.raises(library.ConnectError):
+                await client.post("https://api.test" + UPLOAD, content=chunks())
+
+    run_virtual(main)
+    assert sent == [b"one two three"]
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [

@@ -168,6 +168,20 @@ def test_broken_connection_is_raised_as_itself(name, handler, kind):
     run_virtual(main)
 
 
+def test_answer_that_was_read_holds_no_connection(name):
+    """A JSON answer that was read whole has freed its connection, though nobody read it yet."""
+
+    async def main():
+        async with serving(json(OK)) as server, httpx_of_one(make_guard(), name) as client:
+            async with client.stream("POST", server.base + LIST) as response:
+                async with asyncio.timeout(1):
+                    assert (await client.post(server.base + SEARCH)).json() == OK
+                await response.aread()
+                assert response.json() == OK
+
+    run_virtual(main)
+
+
 def test_call_over_a_guarded_client_makes_one_request_per_attempt():
     """guard.call around a guarded client: the outer layer decides, hints included."""
 

@@ -249,6 +249,9 @@ def test_guard_that_only_watches_leaves_the_sdk_alone(name):
                     await create(client)
                 assert len(server.asked_at) == 3
                 assert "x-should-retry" not in caught.value.response.headers
+                with pytest.raises(openai.InternalServerError):
+                    await guard.call(create, client)
+                assert len(server.asked_at) == 6
 
     run_virtual(main)
 
