@@ -43,11 +43,15 @@ class Adapter(Generic[Request, Response]):
     # -- what a client's own adapter knows -----------------------------------------------------
 
     async def _read(self, response: Response) -> Attempted:
-        """What a response brought, with an outcome in ``body`` unless it certainly is a success.
+        """What a response brought; no outcome in ``body`` if that is certainly a success.
 
         A connection that breaks meanwhile is the outcome of that exception.
         """
         raise NotImplementedError
+
+    def _is_plain(self, _response: Response) -> bool:
+        """Whether it is known already, without reading, that this is a success."""
+        return False
 
     def _replayable(self, request: Request, tried: Attempted) -> bool:
         """Whether the request can be sent once more, whole, after this attempt."""
@@ -60,9 +64,9 @@ class Adapter(Generic[Request, Response]):
         """Seconds that the client itself gives the whole request."""
         return None
 
-    def _settings(self, _request: Request) -> Mapping[str, Any]:
+    def _settings(self, _request: Request) -> Mapping[str, Any] | None:
         """Settings that were given with the request."""
-        return {}
+        return None
 
     def _give_up(self, _response: Response) -> None:
         """The guard won't try again after this response; say so to those who might."""
@@ -79,18 +83,23 @@ class Adapter(Generic[Request, Response]):
         if fast is not None:
             lane, epoch, reading = fast
             try:
-                tried = await self._try(request, handler)
+                response = tried = await self._try(request, handler)
+                if type(tried) is not Attempted:  # like in ``Guard.call``, a success builds nothing
+                    if lane.failing:
+                        lane.failing -= 1
+                    where = request.method, request.url
+                    remember_success(response, guard.policy, where, guard.since(reading))
+                    return response
             finally:
                 lane.in_flight -= 1
-            if tried.body is None:  # like in ``Guard.call``, a success builds nothing
-                if lane.failing:
-                    lane.failing -= 1
-                where = request.method, request.url
-                remember_success(tried.value, guard.policy, where, guard.since(reading))
-                return tried.value
             first = First(tried, epoch, reading)
+
+        async def attempt() -> Attempted:
+            tried = await self._try(request, handler)
+            return tried if type(tried) is Attempted else Attempted(value=tried)
+
         response = await guard.transport(
-            lambda: self._try(request, handler),
+            attempt,
             method=request.method,
             path=path,
             deadline=self._deadline(request),
@@ -104,13 +113,16 @@ class Adapter(Generic[Request, Response]):
             self._give_up(response)
         return response
 
-    async def _try(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Attempted:
-        """One attempt; without an outcome in ``body`` if it certainly is a success."""
+    async def _try(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+        """The response, if it certainly is a success; else an ``Attempted`` with an outcome."""
         try:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
             return Attempted(exception=error, body=outcome_of_exception(error))
-        return await self._read(response)
+        if self._is_plain(response):
+            return response
+        tried = await self._read(response)
+        return response if tried.body is None else tried
 
     def _is_ours(self, host: str, port: int | None) -> bool:
         ours = host in self.hosts or f"{host}:{port}" in self.hosts

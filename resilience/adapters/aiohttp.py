@@ -40,10 +40,11 @@ class Middleware(Adapter[ClientRequest, ClientResponse]):
         response: ClientResponse = await self._send(request, handler)
         return response
 
-    async def _read(self, response: ClientResponse) -> Attempted:
+    def _is_plain(self, response: ClientResponse) -> bool:
         body = _in_buffer(response)
-        if body is not None and response.status < ERROR and self._is_success(body):
-            return Attempted(value=response)
+        return body is not None and response.status < ERROR and self._is_success(body)
+
+    async def _read(self, response: ClientResponse) -> Attempted:
         return await read_with(outcome_of_response, response, response.status)
 
     def _path(self, request: ClientRequest) -> str:

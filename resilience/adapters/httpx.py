@@ -75,9 +75,9 @@ class Transport(Adapter[Any, Any]):
         path: str = request.url.path
         return path
 
-    def _settings(self, request: Any) -> Mapping[str, Any]:
-        settings = request.extensions.get(SETTINGS) or {}
-        if not isinstance(settings, Mapping):
+    def _settings(self, request: Any) -> Mapping[str, Any] | None:
+        settings = request.extensions.get(SETTINGS)
+        if settings is not None and not isinstance(settings, Mapping):
             raise TypeError(f"extensions[{SETTINGS!r}]: {settings!r} is not a dict of settings")
         return settings
 

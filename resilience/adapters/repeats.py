@@ -21,8 +21,9 @@ _AWS_ATTEMPT = re.compile(r"\battempt=(\d+)")
 
 def is_repeat(headers: Mapping[str, str]) -> bool:
     """Whether an SDK says that it made this request before.  ``headers`` looks up in any case."""
-    count = headers.get("x-stainless-retry-count", "0")
-    if count.isdecimal() and int(count) > 0:
+    count = headers.get("x-stainless-retry-count")
+    if count is not None and count.isdecimal() and int(count) > 0:
         return True
-    attempt = _AWS_ATTEMPT.search(headers.get("amz-sdk-request", ""))
+    said = headers.get("amz-sdk-request")
+    attempt = _AWS_ATTEMPT.search(said) if said else None
     return attempt is not None and int(attempt[1]) > 1
