@@ -13,6 +13,7 @@ from adapter_kit import (
     BUSY,
     LIST,
     OK,
+    SILENT,
     UPLOAD,
     chunked,
     hang_up,
@@ -311,19 +312,7 @@ def test_json_over_8_mib_is_left_to_the_caller(name):
     play(list(handlers), story, name=name)
 
 
-@pytest.mark.parametrize(
-    ("handler", "body"),
-    [
-        pytest.param(raw(None, status=204), b"", id="204"),
-        pytest.param(raw(b"", kind="application/json"), b"", id="empty-json"),
-        pytest.param(raw(b"\x00\x01", kind="application/octet-stream"), b"\x00\x01", id="binary"),
-        pytest.param(
-            raw(b'{"code":"0003","msg":"x"}', kind="text/plain"),
-            b'{"code":"0003","msg":"x"}',
-            id="plain",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("handler", "body"), SILENT.values(), ids=SILENT)
 def test_success_without_a_code(name, handler, body):
     """An empty 2xx is a success, and what is not JSON goes by its status, untouched."""
 

@@ -4,7 +4,22 @@ import asyncio
 
 import httpx
 import pytest
-from adapter_kit import BUSY, LIST, OK, chunked, hang_up, json, make_guard, raw, serving
+from adapter_kit import (
+    BUSY,
+    FAILURES,
+    INDISCREET,
+    LIST,
+    OK,
+    SECRET,
+    TEN_MEGABYTES,
+    chunked,
+    hang_up,
+    json,
+    make_guard,
+    raw,
+    secret_request,
+    serving,
+)
 from stream_kit import assert_all_idle, httpx_of_one, library_of
 
 from resilience import DeadlineExceeded, FatalError, QuotaError, RetriesExhausted, report
@@ -12,21 +27,6 @@ from resilience.testing import run_virtual
 
 SEARCH = "/serve/api/v1/search"
 UPLOAD = "/serve/api/v1/upload"
-TEN_MEGABYTES = b"x" * 10 * 2**20
-FAILURES = {
-    "large-html-503": raw(TEN_MEGABYTES, status=503),
-    "large-json-503": raw(
-        b'{"data":"' + TEN_MEGABYTES + b'"}', status=503, kind="application/json"
-    ),
-    "slow-html-503": chunked(b"<html>", b"never mind", status=503, kind="text/html", pause=30),
-    "slow-json": chunked(b'{"code":"0429",', b'"msg":"busy"}', pause=0.2),
-    "cut-json": chunked(b'{"code":"0429","ms', cut=True),
-    "cut-html-503": chunked(b"<html>", status=503, kind="text/html", cut=True),
-    "truncated-json": raw(b'{"code":"0429","ms', kind="application/json"),
-    "html-error": raw(b"<html>502 Bad Gateway</html>", status=502),
-    "disconnect": hang_up,
-    "small": json(BUSY),
-}
 
 
 @pytest.fixture(params=["httpx", "httpx2"])
@@ -223,27 +223,18 @@ def test_call_that_raises_frees_the_stream():
 
 def test_no_secret_of_a_request_is_recorded(caplog):
     """Key, query, body, settings and answer of a request are in no record and on no log line of ours."""
-    secret = "sk-mavi-0123456789"
     records = []
 
     async def main():
         guard = make_guard(observe=records.append)
-        body = {"code": "0001", "msg": f"network {secret}", "data": secret}
-        async with (
-            serving(json(body, **{"X-Echo": secret})) as server,
-            httpx_of_one(guard) as client,
-        ):
-            await client.post(
-                f"{server.base}{LIST}?key={secret}",
-                json={"key": secret},
-                headers={"Authorization": secret},
-            )
+        async with serving(INDISCREET) as server, httpx_of_one(guard) as client:
+            await client.post(**secret_request(server.base))
 
     run_virtual(main)
     assert len(records) == 4
-    assert secret not in repr(records)
+    assert SECRET not in repr(records)
     mine = [line for line in caplog.records if line.name.startswith("resilience")]
-    assert secret not in repr([line.getMessage() for line in mine])
+    assert SECRET not in repr([line.getMessage() for line in mine])
 
 
 def test_settings_do_not_harm_the_inner_transport():
