@@ -36,6 +36,10 @@ class Adapter(Generic[Request, Response]):
     __slots__ = ("_is_success", "guard", "hosts")
 
     def __init__(self, guard: Guard, hosts: Collection[str] | None) -> None:
+        self.use(guard, hosts)
+
+    def use(self, guard: Guard, hosts: Collection[str] | None) -> None:
+        """Go on with these settings."""
         self.guard = guard
         self._is_success = guard.policy.plain.of_bytes
         self.hosts = _checked(guard.policy.hosts if hosts is None else hosts)

@@ -21,6 +21,7 @@ from aiohttp.payload import AsyncIterablePayload
 from resilience._attempt import Attempted
 from resilience._core.policy.events import FirstEvent
 from resilience._core.policy.model import Outcome
+from resilience._report import report
 from resilience.adapters.adapter import ERROR, Adapter, read_with
 from resilience.adapters.results import EVENT_WAIT, JSON_LIMIT, is_event_stream, is_json_type
 
@@ -98,6 +99,8 @@ async def _peek(response: ClientResponse) -> bytes | None:
 async def _first_event(response: ClientResponse) -> bytes | None:
     """What the first event says; None if none comes in time.  A read that is given up loses nothing."""
     seen = FirstEvent()
+    if report(response) is not None:
+        return None  # the middleware has looked already; a quiet stream is not held twice
     if response._body is not None:  # noqa: SLF001
         seen.feed(response._body)  # noqa: SLF001
         seen.end()

@@ -112,7 +112,7 @@ def wrapped(guard: Guard, hosts: Collection[str] | None, inner: Any) -> Any:
     layer = inner
     while isinstance(layer, Transport):
         if layer.guard._shared is guard._shared:  # noqa: SLF001  # or attempts would multiply
-            layer.__init__(guard, hosts, layer.inner, layer.library)  # type: ignore[misc]
+            layer.use(guard, hosts)
             return inner
         layer = layer.inner
     return own_class(Transport, library, "AsyncBaseTransport")(guard, hosts, inner, library)
@@ -130,7 +130,8 @@ def install(guard: Guard, hosts: Collection[str] | None, client: Any) -> None:
         )
     client._transport = wrapped(guard, hosts, client._transport)  # noqa: SLF001
     client._mounts = {  # noqa: SLF001
-        pattern: transport and wrapped(guard, hosts, transport)  # None means "no proxy here"
+        # None means "no proxy here": the client falls back to its own transport, which is wrapped
+        pattern: None if transport is None else wrapped(guard, hosts, transport)
         for pattern, transport in client._mounts.items()  # noqa: SLF001
     }
 

@@ -14,6 +14,7 @@ import anyio
 
 from resilience._core.policy.events import FirstEvent
 from resilience._core.policy.model import Outcome
+from resilience._report import report
 from resilience.adapters.ahead import Ahead
 from resilience.adapters.results import EVENT_WAIT, JSON_LIMIT, is_event_stream, is_json_type
 
@@ -113,6 +114,8 @@ async def _whole(response: Any) -> bytes | None:
 async def _first_event(response: Any) -> bytes | None:
     """What the first event says; None if none comes in time.  A read that is given up goes on."""
     seen = FirstEvent()
+    if report(response) is not None:
+        return None  # an adapter below has looked already; a quiet stream is not held twice
     stream, decoder = _opened(response)
     if stream is None:
         seen.feed(getattr(response, "_content", None) or b"")

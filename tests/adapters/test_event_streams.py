@@ -367,3 +367,25 @@ def test_call_of_a_function_that_opens_a_json_answer(name):
             assert report(response).attempts == 2
 
     run_virtual(main)
+
+
+def test_call_over_a_guarded_client_looks_once(way):
+    """A quiet stream is held for 5 s in all, also by a call around a guarded client."""
+
+    async def main():
+        guard = make_guard()
+        async with serving(stream(BUSY_EVENT), stream(60.0, *GOOD)) as server:
+            async with client_of(way, guard) as opener:
+                opened = []
+
+                async def chat():
+                    opened.append(opener("POST", server.base + CHAT))
+                    return (await opened[-1].__aenter__()).response
+
+                response = await guard.call(chat)
+                assert now() == 1.0 + 5.0
+                read = response.read if way == "aiohttp" else response.aread
+                assert await read() == b"".join(GOOD)
+                assert len(server.asked_at) == 2
+
+    run_virtual(main)
