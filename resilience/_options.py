@@ -34,7 +34,8 @@ class CallSettings(TypedDict, total=False):
     """``call`` only: if it may be repeated and takes longer than this share of the calls before (0.95),
     ask once more and take the first answer (None: never)."""
     stream: bool
-    """The result is a stream.  Kept for streaming calls; it has no effect yet."""
+    """The result is a stream (False).  Changes nothing: a stream of events is known by its content
+    type, only its first event is looked at, and nothing is repeated once it was handed out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

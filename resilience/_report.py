@@ -107,8 +107,15 @@ def _note(holder: object, told: Any) -> None:
 
 
 def report(response_or_exception: object) -> Report | None:
-    """What happened to the call that ended in this response or exception; None if no guard saw it."""
+    """What happened to the call that ended in this response or exception; None if no guard saw it.
+
+    An SDK's own error is known by its ``response``, or by the exception that it was raised from.
+    """
     told = getattr(response_or_exception, _REPORT, None)
+    if told is None and isinstance(response_or_exception, BaseException):
+        response = getattr(response_or_exception, "response", None)
+        told = getattr(response, _REPORT, None)
+        told = told or getattr(response_or_exception.__cause__, _REPORT, None)
     if not isinstance(told, tuple):
         return cast("Report | None", told)  # only we write there
     policy, where, elapsed = told

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast, overload
 
 import anyio
 
@@ -46,9 +46,13 @@ from resilience.errors import (
 from resilience.policies import Policy
 
 if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
     from resilience._state import Changes
     from resilience.adapters.aiohttp import Middleware
 
+C = TypeVar("C")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -372,15 +376,19 @@ class Guard:
         deadline: float | None,
         replayable: Callable[[Attempted], bool],
         first: First | None = None,
+        settings: Mapping[str, Any] | None = None,
+        repeated: bool = False,
     ) -> Any:
         """For adapters: run one request of a client, and hand back the last response.
 
         ``attempt`` gives an outcome in ``body`` (none for a plain success); it is judged here.
-        ``first`` is an attempt that was made already, while nothing was restricted.  Raises only
-        when there is no response: the client's own exception, or a ``ResilienceError`` if nothing
-        was sent.
+        ``first`` is an attempt that was made already, while nothing was restricted.  ``settings``
+        came with the request; ``repeated`` says that an SDK above makes it once more, so it gets one
+        attempt.  Raises only when there is no response: the client's own exception, or a
+        ``ResilienceError`` if nothing was sent.
         """
-        options = self._options.changed(settings_of(self._shared))
+        once = {"max_attempts": 1} if repeated else {}
+        options = self._options.changed({**settings_of(self._shared), **(settings or {}), **once})
         endpoint = options.endpoint or self.policy.table.endpoint_of_request(method, path)
 
         def judge(tried: Attempted) -> Attempted:
@@ -393,6 +401,9 @@ class Guard:
 
         outer = frame_of(self._shared)
         if outer is not None:
+            if repeated and self.enforce and _has_failed(outer.last):
+                # whether to repeat is for the call around it to say, and it knows the failure
+                self._hand_back(self._single(Attempted(found=outer.last), endpoint))
             tried = await judged()
             outer.last, outer.request = tried.found, (endpoint, method)
             finished = self._single(tried, endpoint)
@@ -416,6 +427,58 @@ class Guard:
         from resilience.adapters.aiohttp import Middleware  # aiohttp is optional
 
         return Middleware(self, hosts)
+
+    @overload
+    def httpx(
+        self, inner: "httpx.AsyncBaseTransport | None" = None, hosts: Collection[str] | None = None
+    ) -> "httpx.AsyncBaseTransport": ...
+
+    @overload
+    def httpx(
+        self, inner: "httpx2.AsyncBaseTransport", hosts: Collection[str] | None = None
+    ) -> "httpx2.AsyncBaseTransport": ...
+
+    def httpx(self, inner: Any = None, hosts: Collection[str] | None = None) -> Any:
+        """A transport for ``httpx.AsyncClient(transport=…)``, or for httpx2's.
+
+        ``extensions={"resilience": {"deadline": 30}}`` gives settings of one request, the same that
+        :meth:`options` takes; they come before those of :meth:`using`.
+
+        Args:
+            inner: the transport that sends; None is ``httpx.AsyncHTTPTransport()``.
+            hosts: ``name`` or ``name:port`` of the servers to touch, instead of the policy's.
+
+        Raises:
+            TypeError: ``inner`` is not an async transport.
+        """
+        from resilience.adapters.httpx import wrapped  # httpx is optional
+
+        return wrapped(self, hosts, inner)
+
+    def install(self, client: C, hosts: Collection[str] | None = None) -> C:
+        """Guard an ``httpx.AsyncClient`` (or httpx2's) in place; its proxies, TLS and limits stay.
+
+        Installing it again does not wrap twice; the newest settings hold.
+
+        Args:
+            client: of your own, or one that you give to an SDK.
+            hosts: ``name`` or ``name:port`` of the servers to touch, instead of the policy's.
+
+        Returns:
+            The same client.
+
+        Raises:
+            TypeError: a client of another kind, a sync one included.
+        """
+        from resilience.adapters.httpx import install  # httpx is optional
+
+        install(self, hosts, client)
+        return client
+
+    @property
+    def enforce(self) -> bool:
+        """False if it only watches."""
+        return self._shared.enforce
 
     def fast_lane(self, method: str, path: str) -> tuple[Lane, int, float] | None:
         """For adapters: if nothing is restricted, set or under way, what dates an attempt now.
@@ -560,8 +623,7 @@ class Guard:
     def _single(self, tried: Attempted, endpoint: str) -> Finished:
         """One attempt inside another call: never waits, never repeats."""
         now = self._shared.now()
-        failed = tried.found is not None and tried.found.verdict is not Verdict.SUCCESS
-        reason = Reason.ATTEMPTS if failed else None
+        reason = Reason.ATTEMPTS if _has_failed(tried.found) else None
         return Finished(
             last=tried, reason=reason, resume_at=None, because=tried.found, attempts=1, waited=0.0,
             started=now.loop, ended=now, endpoint=endpoint,
@@ -595,6 +657,10 @@ class Guard:
             msg = "a transport brought neither a response nor an exception"
             raise RuntimeError(msg)
         raise error from (last.exception if last else None)
+
+
+def _has_failed(found: Classification | None) -> bool:
+    return found is not None and found.verdict is not Verdict.SUCCESS
 
 
 def _check_call(func: Any, error: Exception) -> None:

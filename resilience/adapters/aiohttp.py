@@ -5,123 +5,69 @@
   a streamed upload the first failure is final, because aiohttp would send an *empty* body.
 * **Answer**: up to 8 MiB of JSON is read and put back, so ``json()``, ``read()`` and ``content`` all
   still work; everything else goes by its status and stays unread.
+* **Stream**: the first event of ``text/event-stream`` is a body too, if it comes within 5 s and
+  64 KiB; the caller gets the stream from its beginning, and nothing is repeated after that.
 * **Redirects**: aiohttp runs the middleware for each hop; each hop is one request of its own.
 * **Failure**: the last response is handed back, as the client is used to; what there is no response
   for is raised.  A discarded response is released before any wait.
 """
 
 import warnings
-from collections.abc import Collection
 
+import anyio
 from aiohttp import ClientConnectorError, ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.payload import AsyncIterablePayload
 
-from resilience._attempt import Attempted, First
+from resilience._attempt import Attempted
+from resilience._core.policy.events import FirstEvent
 from resilience._core.policy.model import Outcome
-from resilience._report import remember_success
-from resilience.adapters.results import JSON_LIMIT, is_json_type, outcome_of_exception
-from resilience.guard import Guard
+from resilience._report import report
+from resilience.adapters.adapter import ERROR, Adapter, read_with
+from resilience.adapters.results import EVENT_WAIT, JSON_LIMIT, is_event_stream, is_json_type
 
 _CHUNK = 64 * 1024
-_ERROR = 400
 
 
-class Middleware:
+class Middleware(Adapter[ClientRequest, ClientResponse]):
     """``aiohttp.ClientSession(middlewares=[guard.aiohttp()])``."""
 
-    __slots__ = ("_is_success", "guard", "hosts")
-
-    def __init__(self, guard: Guard, hosts: Collection[str] | None) -> None:
-        self.guard = guard
-        self._is_success = guard.policy.plain.of_bytes
-        self.hosts = _checked(guard.policy.hosts if hosts is None else hosts)
+    __slots__ = ()
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """One request of the session, with everything the guard does about it."""
-        if not self._is_ours(request):
+        # ``host`` would be decoded anew for each request
+        if not self._is_ours(request.url.raw_host or "", request.url.port):
             return await handler(request)
-        guard = self.guard
-        fast = guard.fast_lane(request.method, request.url.raw_path)
-        if fast is None:
-            return await self._guarded(request, handler, None)
-        lane, epoch, reading = fast
-        try:
-            response = await handler(request)  # like in ``Guard.call``, a success builds nothing
-        except Exception as error:  # noqa: BLE001  # judged, and raised in the end
-            tried = Attempted(exception=error, body=outcome_of_exception(error))
-        else:
-            if self._is_plain_success(response):
-                if lane.failing:
-                    lane.failing -= 1
-                where = request.method, request.url
-                remember_success(response, guard.policy, where, guard.since(reading))
-                return response
-            tried = await _read(response)
-        finally:
-            lane.in_flight -= 1
-        return await self._guarded(request, handler, First(tried, epoch, reading))
-
-    async def _guarded(
-        self, request: ClientRequest, handler: ClientHandlerType, first: First | None
-    ) -> ClientResponse:
-        response: ClientResponse = await self.guard.transport(
-            lambda: self._try(request, handler),
-            method=request.method,
-            path=request.url.raw_path,
-            deadline=_session_total(request),
-            replayable=lambda tried: _replayable(request, tried),
-            first=first,
-        )
+        response: ClientResponse = await self._send(request, handler)
         return response
 
-    async def _try(self, request: ClientRequest, handler: ClientHandlerType) -> Attempted:
-        """One attempt; without an outcome in ``body`` if it certainly is a success."""
-        try:
-            response = await handler(request)
-        except Exception as error:  # noqa: BLE001  # judged, and raised in the end
-            return Attempted(exception=error, body=outcome_of_exception(error))
-        return (
-            Attempted(value=response) if self._is_plain_success(response) else await _read(response)
-        )
-
-    def _is_plain_success(self, response: ClientResponse) -> bool:
+    def _is_plain(self, response: ClientResponse) -> bool:
         body = _in_buffer(response)
-        return body is not None and response.status < _ERROR and self._is_success(body)
+        return body is not None and response.status < ERROR and self._is_success(body)
 
-    def _is_ours(self, request: ClientRequest) -> bool:
-        host = request.url.raw_host or ""  # ``host`` would be decoded anew for each request
-        ours = host in self.hosts or f"{host}:{request.url.port}" in self.hosts
-        if not ours:
-            self.guard.tell_unguarded(host)
-        return ours
+    async def _read(self, response: ClientResponse) -> Attempted:
+        return await read_with(outcome_of_response, response, response.status)
 
+    def _path(self, request: ClientRequest) -> str:
+        return request.url.raw_path
 
-def _checked(hosts: Collection[str]) -> frozenset[str]:
-    """A middleware that silently guards nothing is worse than none."""
-    if isinstance(hosts, str):
-        raise TypeError(f"hosts={hosts!r}: give a list of names, not one text")
-    for host in hosts:
-        if "/" in host:
-            raise ValueError(f"hosts: {host!r} is not 'name' or 'name:port' (no scheme, no path)")
-    if not hosts:
-        raise ValueError("hosts: the policy names none, so say which servers to guard: hosts=['…']")
-    return frozenset(hosts)
+    def _replayable(self, request: ClientRequest, tried: Attempted) -> bool:
+        return _replayable(request, tried)
 
-
-async def _read(response: ClientResponse) -> Attempted:
-    """What the response brought; a connection that breaks in the body is an exception's outcome."""
-    try:
-        return Attempted(value=response, body=await outcome_of_response(response))
-    except Exception as error:  # noqa: BLE001
-        broken = Outcome(status=response.status, headers=response.headers, exception=error)
-        return Attempted(exception=error, body=broken)
+    def _deadline(self, request: ClientRequest) -> float | None:
+        return _session_total(request)
 
 
 async def outcome_of_response(response: ClientResponse) -> Outcome:
-    """Status, headers and, for JSON of up to 8 MiB, the body, which stays readable."""
-    is_json = is_json_type(response.headers.get("content-type", ""))
+    """Status, headers and what the body says, if it is JSON or events; it stays readable."""
+    kind = response.headers.get("content-type", "")
+    is_json = is_json_type(kind)
+    body = None
     try:
-        body = await _peek(response) if is_json else None
+        if is_json:
+            body = await _peek(response)
+        elif is_event_stream(kind):
+            body = await _first_event(response)
     except BaseException:
         response.close()  # broken or cancelled: nobody else holds it, so nobody else would
         raise
@@ -146,11 +92,36 @@ async def _peek(response: ClientResponse) -> bytes | None:
         chunks.append(chunk)
         size += len(chunk)
     body = b"".join(chunks)
+    _put_back(response, body)
+    return body if size <= JSON_LIMIT else None
+
+
+async def _first_event(response: ClientResponse) -> bytes | None:
+    """What the first event says; None if none comes in time.  A read that is given up loses nothing."""
+    seen = FirstEvent()
+    if report(response) is not None:
+        return None  # the middleware has looked already; a quiet stream is not held twice
+    if response._body is not None:  # noqa: SLF001
+        seen.feed(response._body)  # noqa: SLF001
+        seen.end()
+        return seen.data
+    pieces: list[bytes] = []
+    with anyio.move_on_after(EVENT_WAIT):
+        while not seen.over:
+            if piece := await response.content.readany():
+                pieces.append(piece)
+                seen.feed(piece)
+            else:
+                seen.end()
+    _put_back(response, b"".join(pieces))
+    return seen.data
+
+
+def _put_back(response: ClientResponse, body: bytes) -> None:
     with warnings.catch_warnings():
         # deprecated for parsers; it is the one way to give a stream back what was read from it
         warnings.simplefilter("ignore", DeprecationWarning)
         response.content.unread_data(body)
-    return body if size <= JSON_LIMIT else None
 
 
 def _in_buffer(response: ClientResponse) -> bytes | None:

@@ -12,6 +12,9 @@ from resilience._core.policy.model import Outcome
 JSON_LIMIT = 8 * 1024 * 1024
 """Bytes of a body that are read to find a code.  Longer ones go by their status."""
 
+EVENT_WAIT = 5.0
+"""Seconds that an event stream may take for its first event.  A quieter one goes by its status."""
+
 
 async def outcome_of_result(value: Any) -> Outcome | None:
     """The outcome that a returned value stands for; None if it says nothing."""
@@ -25,23 +28,11 @@ async def outcome_of_result(value: Any) -> Outcome | None:
 
         return await outcome_of_response(value)
     if hasattr(value, "status_code") and hasattr(value, "headers"):
-        return outcome_of_httpx(value)
+        from resilience.adapters import replayed
+
+        return await replayed.outcome_of_response(value)
     code = getattr(value, "code", None)
     return Outcome(body=value) if isinstance(code, (str, int)) else None
-
-
-def outcome_of_httpx(response: Any) -> Outcome:
-    """An httpx response; its body counts if it was read already (a stream goes by its status)."""
-    kind = response.headers.get("content-type", "")
-    body = getattr(response, "_content", None)
-    is_json = is_json_type(kind)
-    readable = is_json and body is not None and len(body) <= JSON_LIMIT
-    return Outcome(
-        body=body if readable else None,
-        status=response.status_code,
-        headers=response.headers,
-        is_json=is_json,
-    )
 
 
 def outcome_of_exception(error: BaseException) -> Outcome:
@@ -64,10 +55,19 @@ def outcome_of_exception(error: BaseException) -> Outcome:
 
 def is_json_type(content_type: str) -> bool:
     """``application/json`` and ``application/…+json``, with or without parameters."""
-    kind = content_type.split(";", 1)[0].strip().lower()
+    kind = _kind(content_type)
     return kind == "application/json" or (
         kind.startswith("application/") and kind.endswith("+json")
     )
+
+
+def is_event_stream(content_type: str) -> bool:
+    """``text/event-stream``, with or without parameters."""
+    return _kind(content_type) == "text/event-stream"
+
+
+def _kind(content_type: str) -> str:
+    return content_type.split(";", 1)[0].strip().lower()
 
 
 def _has_own_code(error: BaseException) -> bool:

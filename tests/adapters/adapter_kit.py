@@ -116,3 +116,44 @@ async def pool_of_one(guard=None, *, hosts=("127.0.0.1",), total=None):
     if guard is not None:
         assert guard._shared.machine.parked == 0
         assert guard._shared.active == 0
+
+
+TEN_MEGABYTES = b"x" * 10 * 2**20
+FAILURES = {
+    "large-html-503": raw(TEN_MEGABYTES, status=503),
+    "large-json-503": raw(
+        b'{"data":"' + TEN_MEGABYTES + b'"}', status=503, kind="application/json"
+    ),
+    "slow-html-503": chunked(b"<html>", b"never mind", status=503, kind="text/html", pause=30),
+    "slow-json-503": chunked(b'{"code":"0429",', b'"msg":"busy"}', pause=0.2),
+    "cut-json": chunked(b'{"code":"0429","ms', cut=True),
+    "cut-html-503": chunked(b"<html>", status=503, kind="text/html", cut=True),
+    "truncated-json": raw(b'{"code":"0429","ms', kind="application/json"),
+    "html-error": raw(b"<html>502 Bad Gateway</html>", status=502),
+    "disconnect": hang_up,
+    "small": json(BUSY),
+}
+"""Failed answers of every size and speed; each passes by itself."""
+
+SILENT = {
+    "204": (raw(None, status=204), b""),
+    "empty-json": (raw(b"", kind="application/json"), b""),
+    "binary": (raw(b"\x00\x01", kind="application/octet-stream"), b"\x00\x01"),
+    "plain": (raw(b'{"code":"0003","msg":"x"}', kind="text/plain"), b'{"code":"0003","msg":"x"}'),
+}
+"""Answers without a code to read, and their bodies."""
+
+SECRET = "sk-mavi-0123456789"
+INDISCREET = json(
+    {"code": "0001", "msg": f"network {SECRET}", "data": SECRET}, **{"X-Echo": SECRET}
+)
+"""Says the secret in every part of a failed answer."""
+
+
+def secret_request(base):
+    """A request with the secret in every part, as arguments of a client's ``post``."""
+    return {
+        "url": f"{base}{LIST}?key={SECRET}",
+        "json": {"key": SECRET},
+        "headers": {"Authorization": SECRET},
+    }

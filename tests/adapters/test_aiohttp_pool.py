@@ -7,8 +7,10 @@ import pytest
 from adapter_kit import (
     BAD,
     BUSY,
+    FAILURES,
     LIST,
     OK,
+    TEN_MEGABYTES,
     chunked,
     hang_up,
     json,
@@ -20,22 +22,6 @@ from adapter_kit import (
 
 from resilience import DeadlineExceeded, FatalError, QuotaError, RetriesExhausted, report
 from resilience.testing import run_virtual
-
-TEN_MEGABYTES = b"x" * 10 * 2**20
-FAILURES = {
-    "large-html-503": raw(TEN_MEGABYTES, status=503),
-    "large-json-503": raw(
-        b'{"data":"' + TEN_MEGABYTES + b'"}', status=503, kind="application/json"
-    ),
-    "slow-html-503": chunked(b"<html>", b"never mind", status=503, kind="text/html", pause=30),
-    "slow-json-503": chunked(b'{"code":"0429",', b'"msg":"busy"}', pause=0.2),
-    "cut-json": chunked(b'{"code":"0429","ms', cut=True),
-    "cut-html-503": chunked(b"<html>", status=503, kind="text/html", cut=True),
-    "truncated-json": raw(b'{"code":"0429","ms', kind="application/json"),
-    "html-error": raw(b"<html>502 Bad Gateway</html>", status=502),
-    "disconnect": hang_up,
-    "small": json(BUSY),
-}
 
 
 @pytest.mark.parametrize("name", FAILURES)

@@ -4,6 +4,9 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
+import httpx
+import httpx2
+
 from resilience import (
     Certainty,
     Classification,
@@ -147,4 +150,10 @@ except FatalError as error:
 observer: Callable[[Any], None] = print
 assert_type(Guard(policy, observe=observer), Guard)
 middleware = guard.aiohttp(hosts=["localhost:8080"])
+assert_type(guard.httpx(), httpx.AsyncBaseTransport)
+assert_type(guard.httpx(httpx.AsyncHTTPTransport(http2=True)), httpx.AsyncBaseTransport)
+assert_type(guard.httpx(httpx2.AsyncHTTPTransport(), ["localhost"]), httpx2.AsyncBaseTransport)
+assert_type(guard.install(httpx.AsyncClient(transport=guard.httpx())), httpx.AsyncClient)
+assert_type(guard.install(httpx2.AsyncClient(), hosts=["localhost:8080"]), httpx2.AsyncClient)
+assert_type(guard.enforce, bool)
 task: Callable[[], Coroutine[Any, Any, None]] = calls

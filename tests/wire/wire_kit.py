@@ -1,4 +1,4 @@
-"""A scripted provider on a real socket, and the two ways to call it."""
+"""A scripted provider on a real socket, and the ways to call it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+import httpx
 from aiohttp import web
 
 from resilience import Guard, ResilienceError, report
@@ -57,14 +58,24 @@ async def serving(provider: Provider):
 
 
 class Caller:
-    """Calls a path of the provider; ``way`` is ``session`` (the middleware) or ``call``."""
+    """Calls a path of the provider.
+
+    ``way`` is ``session`` (aiohttp's, with the middleware), ``httpx`` (a client with the guard
+    installed) or ``call`` (of a function that returns the decoded body).
+    """
 
     def __init__(
-        self, way: str, policy: str, base: str, session: aiohttp.ClientSession, guard: Guard
+        self,
+        way: str,
+        base: str,
+        session: aiohttp.ClientSession,
+        client: httpx.AsyncClient,
+        guard: Guard,
     ):
         self.way = way
         self.base = base
         self.session = session
+        self.client = client
         self.guard = guard
 
     async def __call__(self, method: str, path: str, **options: Any) -> Got:
@@ -72,6 +83,8 @@ class Caller:
         if self.way == "session":
             with self.guard.using(**options):
                 return await self._through_session(method, path)
+        if self.way == "httpx":
+            return await self._through_httpx(method, path, options)
         return await self._through_call(method, path, self.guard.options(**options))
 
     async def _through_session(self, method: str, path: str) -> Got:
@@ -82,6 +95,18 @@ class Caller:
         told = report(response)
         assert told is not None
         return Got(await response.json(), told.error, now())
+
+    async def _through_httpx(self, method: str, path: str, options: dict[str, Any]) -> Got:
+        settings = {"resilience": options} if options else None
+        try:
+            response = await self.client.request(
+                method, self.base + path, content=b'{"page": 1}', extensions=settings
+            )
+        except ResilienceError as error:
+            return Got(None, error, now())
+        told = report(response)
+        assert told is not None
+        return Got(response.json(), told.error, now())
 
     async def _through_call(self, method: str, path: str, guard: Guard) -> Got:
         async def fetch() -> Any:
@@ -124,7 +149,10 @@ async def scene(
     guard = Guard(policy, wall=wall, chance=FixedChance(draw))
     middlewares = [guard.aiohttp(hosts=["127.0.0.1"])] if way == "session" else []
     async with serving(provider) as base:
-        async with aiohttp.ClientSession(middlewares=middlewares, timeout=UNLIMITED) as session:
-            await story(Caller(way, policy, base, session, guard), provider)
+        async with (
+            aiohttp.ClientSession(middlewares=middlewares, timeout=UNLIMITED) as session,
+            guard.install(httpx.AsyncClient(timeout=None), hosts=["127.0.0.1"]) as client,
+        ):
+            await story(Caller(way, base, session, client, guard), provider)
             assert guard._shared.machine.parked == 0
             assert guard._shared.active == 0

@@ -194,10 +194,14 @@ class Table:
 
 
 def class_name(cls: type) -> str:
-    """How policies spell a class: ``TimeoutError``, ``aiohttp.ClientConnectorError``."""
+    """How policies spell a class: ``TimeoutError``, ``aiohttp.ClientConnectorError``.
+
+    httpx2 is the successor of httpx and has the same classes, so one word stands for both.
+    """
     if cls.__module__ == "builtins":
         return cls.__qualname__
-    return f"{cls.__module__.split('.', 1)[0]}.{cls.__qualname__}"
+    room = cls.__module__.split(".", 1)[0]
+    return f"{'httpx' if room == 'httpx2' else room}.{cls.__qualname__}"
 
 
 def _in_family(families: Mapping[str, Rule], code: str) -> Rule | None:
