@@ -35,7 +35,7 @@ def outcome_of_httpx(response: Any) -> Outcome:
     kind = response.headers.get("content-type", "")
     body = getattr(response, "_content", None)
     is_json = is_json_type(kind)
-    readable = is_json and body is not None and len(body) <= JSON_LIMIT
+    readable = is_json and isinstance(body, bytes) and len(body) <= JSON_LIMIT
     return Outcome(
         body=body if readable else None,
         status=response.status_code,
