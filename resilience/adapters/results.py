@@ -51,15 +51,46 @@ def outcome_of_exception(error: BaseException) -> Outcome:
         response, "status_code", "status"
     )
     headers = getattr(error, "headers", None) or getattr(response, "headers", None) or {}
+    if isinstance(
+        response, Mapping
+    ):  # botocore's errors carry what was parsed, and where it came in
+        return _outcome_of_parsed(response, error)
     body = getattr(error, "body", None)
     if not isinstance(body, (Mapping, str, bytes)):
-        body = error if _has_own_code(error) else None
+        body = error if _has_own_code(error) else _refused_by_model(error)
     return Outcome(
         body=body,
         status=status,
         headers=headers if isinstance(headers, Mapping) else {},
         exception=error,
     )
+
+
+def _outcome_of_parsed(response: Mapping[str, Any], error: BaseException) -> Outcome:
+    told = response.get("ResponseMetadata")
+    told = told if isinstance(told, Mapping) else {}
+    status, headers = told.get("HTTPStatusCode"), told.get("HTTPHeaders")
+    return Outcome(
+        body=response,
+        status=status if isinstance(status, int) else None,
+        headers=headers if isinstance(headers, Mapping) else {},
+        exception=error,
+    )
+
+
+def _refused_by_model(error: BaseException) -> Mapping[str, Any] | None:
+    """The body that a pydantic model refused: an error's body lacks the fields of a success.
+
+    Pydantic keeps a whole object only where it misses a field.  ``Model(**body)`` with a field of the
+    wrong type (``data: null``) keeps no more than that field, and the code is lost.
+    """
+    if type(error).__module__.partition(".")[0] not in ("pydantic", "pydantic_core"):
+        return None
+    for detail in error.errors() if hasattr(error, "errors") else ():
+        refused = detail.get("input")
+        if detail.get("type") == "missing" and len(detail["loc"]) == 1:
+            return refused if isinstance(refused, Mapping) else None
+    return None
 
 
 def is_json_type(content_type: str) -> bool:

@@ -36,6 +36,8 @@ EXCEPTIONS = {
         "aiohttp.ClientHttpProxyError", "aiohttp.ClientConnectorError", "aiohttp.ClientConnectorDNSError",
         "aiohttp.ClientProxyConnectionError", "aiohttp.UnixClientConnectorError", "aiohttp.ConnectionTimeoutError",
         "httpx.ConnectTimeout", "httpx.PoolTimeout", "httpx.ConnectError", "httpx.ProxyError",
+        "requests.ConnectTimeout", "requests.ProxyError",
+        "botocore.EndpointConnectionError", "botocore.ConnectTimeoutError", "botocore.ProxyConnectionError",
     ],
     # it may have been done before the answer was lost
     "R maybe": [
@@ -48,6 +50,8 @@ EXCEPTIONS = {
         "httpx.RequestError", "httpx.TransportError", "httpx.TimeoutException", "httpx.ReadTimeout", "httpx.WriteTimeout",
         "httpx.NetworkError", "httpx.ReadError", "httpx.WriteError", "httpx.CloseError", "httpx.ProtocolError",
         "httpx.RemoteProtocolError", "httpx.DecodingError",
+        "requests.ConnectionError", "requests.ReadTimeout", "requests.Timeout", "requests.ChunkedEncodingError",
+        "requests.ContentDecodingError", "requests.JSONDecodeError", "botocore.HTTPClientError",
     ],
     # local mistakes: never sent, and no second try mends them
     "F not": [
@@ -57,6 +61,7 @@ EXCEPTIONS = {
         "aiohttp.InvalidUrlClientError", "aiohttp.NonHttpUrlClientError", "aiohttp.ClientSSLError",
         "aiohttp.ClientConnectorSSLError", "aiohttp.ClientConnectorCertificateError",
         "httpx.UnsupportedProtocol", "httpx.LocalProtocolError", "httpx.InvalidURL", "httpx.RequestNotRead",
+        "requests.SSLError", "botocore.SSLError",
     ],
     # somebody answered, with something that can't be used
     "F maybe": [
@@ -65,6 +70,7 @@ EXCEPTIONS = {
         "aiohttp.WSMessageTypeError",
         "httpx.HTTPError", "httpx.TooManyRedirects", "httpx.HTTPStatusError", "httpx.CookieConflict", "httpx.StreamError",
         "httpx.StreamConsumed", "httpx.StreamClosed", "httpx.ResponseNotRead",
+        "requests.RequestException", "requests.TooManyRedirects",
     ],
 }  # fmt: skip
 
@@ -73,7 +79,7 @@ EXCEPTIONS = {
     ("name", "expected"), [(name, kind) for kind, names in EXCEPTIONS.items() for name in names]
 )
 def test_exception(name, expected):
-    """What each exception of Python and of the two clients says about the call."""
+    """What each exception of Python and of the clients says about the call."""
     rule = POLICIES["http"].table.exceptions[name]
 
     verdict, work = expected.split()
