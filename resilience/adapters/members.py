@@ -48,10 +48,18 @@ def looks_async(func: Any) -> bool:
     """Whether a call will give something to await or to iterate over, as far as one can see."""
     if is_async(func) or inspect.isasyncgenfunction(func):
         return True
-    if inspect.iscoroutinefunction(inspect.unwrap(func)):
+    bare = inspect.unwrap(func)
+    if inspect.iscoroutinefunction(bare) or _hands_on_a_coroutine(func, bare):
         return True
     told = getattr(func, "__annotations__", {}).get("return")
     return told is not None and _AWAITABLE.search(str(told)) is not None
+
+
+def _hands_on_a_coroutine(method: Any, bare: Any) -> bool:
+    """``def get(self): return self._request(…)``: a sync method can do nothing else with an async one."""
+    used = getattr(getattr(bare, "__code__", None), "co_names", ())
+    owner = type(getattr(method, "__self__", None))
+    return any(inspect.iscoroutinefunction(getattr(owner, name, None)) for name in used)
 
 
 def rooms_of(client: object) -> frozenset[str]:
