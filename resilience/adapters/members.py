@@ -56,7 +56,7 @@ def looks_async(func: Any) -> bool:
 
 
 def _hands_on_a_coroutine(method: Any, bare: Any) -> bool:
-    """``def get(self): return self._request(…)``: a sync method can do nothing else with an async one."""
+    """``def get(self): return self._request(…)``: what else can a sync method do with an async one?"""
     used = getattr(getattr(bare, "__code__", None), "co_names", ())
     owner = type(getattr(method, "__self__", None))
     return any(inspect.iscoroutinefunction(getattr(owner, name, None)) for name in used)

@@ -15,19 +15,29 @@ JSON_LIMIT = 8 * 1024 * 1024
 
 async def outcome_of_result(value: Any) -> Outcome | None:
     """The outcome that a returned value stands for; None if it says nothing."""
+    if _is_aiohttp(value):
+        from resilience.adapters.aiohttp import outcome_of_response
+
+        return await outcome_of_response(value)
+    return outcome_of_value(value)
+
+
+def outcome_of_value(value: Any) -> Outcome | None:
+    """The same without waiting: an aiohttp response goes by its status."""
     if isinstance(value, Outcome):
         return value
     if isinstance(value, Mapping):
         return Outcome(body=value)
-    room = type(value).__module__.split(".", 1)[0]
-    if room == "aiohttp" and hasattr(value, "status"):
-        from resilience.adapters.aiohttp import outcome_of_response
-
-        return await outcome_of_response(value)
+    if _is_aiohttp(value):
+        return Outcome(status=value.status, headers=value.headers, method=value.method)
     if hasattr(value, "status_code") and hasattr(value, "headers"):
         return outcome_of_httpx(value)
     code = getattr(value, "code", None)
     return Outcome(body=value) if isinstance(code, (str, int)) else None
+
+
+def _is_aiohttp(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "aiohttp" and hasattr(value, "status")
 
 
 def outcome_of_httpx(response: Any) -> Outcome:
