@@ -68,6 +68,28 @@ def test_classifying_needs_no_http_library():
     assert run(script) == "False"
 
 
+def test_wrapping_needs_no_http_library():
+    """Nor do the rules for ``backoff`` decorators."""
+    script = (
+        "import sys, resilience\n"
+        "class Client:\n"
+        "    async def get(self): ...\n"
+        "resilience.Guard('http').wrap(Client())\n"
+        "from resilience.adapters.backoff import Rules; Rules('http')\n"
+        "print('aiohttp' in sys.modules or 'httpx' in sys.modules)"
+    )
+
+    assert run(script) == "False"
+
+
+@pytest.mark.parametrize("method", ["aiohttp", "call", "options", "using", "wrap"])
+def test_every_way_in_says_what_it_raises(method):
+    """Or what it takes, where it raises nothing of its own."""
+    told = inspect.getdoc(getattr(resilience.Guard, method))
+
+    assert "Raises:" in told or "Args:" in told or "Takes" in told
+
+
 def test_making_a_guard_needs_no_event_loop():
     """Make it anywhere."""
     assert run("import resilience; print(resilience.Guard('memories_ai').account)") == "default"

@@ -62,6 +62,19 @@ def _hands_on_a_coroutine(method: Any, bare: Any) -> bool:
     return any(inspect.iscoroutinefunction(getattr(owner, name, None)) for name in used)
 
 
+def is_farewell(name: str, func: Any) -> bool:
+    """``close()`` gives back what the client holds: it must work while every door is shut.
+
+    One that needs an argument (``issues.close(42)``) is a call like any other.
+    """
+    if name not in ("aclose", "close"):
+        return False
+    needed = inspect.signature(func).parameters.values()
+    return all(
+        p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed
+    )
+
+
 def rooms_of(client: object) -> frozenset[str]:
     """The top-level packages that the client's class and its bases come from."""
     rooms = {cls.__module__.partition(".")[0] for cls in client.__class__.__mro__}

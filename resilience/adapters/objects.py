@@ -5,7 +5,8 @@
   decides about the endpoint, as a function's name does for ``guard.call``.
 * **Resources**: objects of the client's own package are proxied (``client.chat.completions``), and so
   is another client of the same kind that a method returns (``client.with_options(…)``).
-* **Everything else** is the client's own: constants, data, classes, private names, context managers.
+* **Everything else** is the client's own: constants, data, classes, private names, context managers,
+  and ``close()`` and ``aclose()``, which must work while every door is shut.
   ``isinstance``, ``async with`` and setting attributes work as on the client itself.
 """
 
@@ -118,7 +119,7 @@ def _nothing(plan: Plan, client: object, known: dict[str, Any]) -> str:
     name = type(client).__name__
     if not known:
         return f"there is nothing to guard in {name}: it has no public methods"
-    covered = [path for path in known if plan.covers(path)]
+    covered = [path for path, func in known.items() if plan.covers(path, func)]
     if not covered:
         return f"there is nothing to guard in {name}: skip leaves nothing of only"
     if plan.threads:
@@ -141,6 +142,8 @@ def _made_on_demand(client: Any, path: str) -> Iterator[tuple[str, Any]]:
     """A method that ``__getattr__`` makes when it is asked for: ``dir`` doesn't know it."""
     found = client
     for step in path.split("."):
+        if step.startswith("_"):
+            return
         try:
             found = getattr(found, step)
         except Exception:  # noqa: BLE001  # then it isn't there

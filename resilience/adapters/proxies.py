@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from resilience.adapters.members import is_async, is_function, is_resource, looks_async
+from resilience.adapters.members import is_async, is_farewell, is_function, is_resource, looks_async
 from resilience.adapters.methods import awaited, looked_at, threaded
 from resilience.guard import Guard
 
@@ -27,14 +27,18 @@ class Plan(Struct, frozen=True):
     threads: bool
     rooms: frozenset[str]
 
-    def covers(self, path: str) -> bool:
-        """Whether the patterns let a method of this dotted name be guarded."""
+    def covers(self, path: str, func: Any) -> bool:
+        """Whether the patterns let this method be guarded."""
         wanted = self.only is None or _matches(path, self.only)
-        return wanted and not _matches(path, self.skip)
+        return (
+            wanted
+            and not _matches(path, self.skip)
+            and not is_farewell(path.rpartition(".")[2], func)
+        )
 
     def guards(self, path: str, func: Any) -> bool:
         """Whether a call of this method certainly goes through the guard."""
-        return self.covers(path) and (looks_async(func) or self.threads)
+        return self.covers(path, func) and (looks_async(func) or self.threads)
 
     def view(self, path: str) -> Guard:
         """The guard that knows whether this method may be repeated."""
@@ -172,7 +176,7 @@ def _given(proxy: Any, name: str, value: Any) -> Any:
     def finish(result: Any) -> Any:
         return _again(proxy, result)
 
-    guard = plan.view(path) if plan.covers(path) else None
+    guard = plan.view(path) if plan.covers(path, value) else None
     if guard is not None and is_async(value):
         return awaited(guard, value, name, finish)
     if guard is not None and plan.threads and not looks_async(value):

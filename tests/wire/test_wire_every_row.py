@@ -1,9 +1,9 @@
 """Every row of both seed documents, on the wire.
 
 The expectations are written by hand, from the documents (``seeds``), from the decisions in the
-issue, and from what is known about the APIs; never from our catalogs.  Each row runs twice: through
-an aiohttp session with the middleware, and through ``guard.call`` of a function that returns the
-decoded body.
+issue, and from what is known about the APIs; never from our catalogs.  Each row runs three times:
+through an aiohttp session with the middleware, through ``guard.call`` of a function that returns the
+decoded body, and through a wrapped client object.
 """
 
 import asyncio
@@ -175,9 +175,9 @@ def rows(table: list) -> list:
     ]
 
 
-@pytest.fixture(params=["session", "call"])
+@pytest.fixture(params=["session", "call", "wrap"])
 def way(request):
-    """Through a session with the middleware, or through guard.call."""
+    """Through a session with the middleware, through guard.call, or through a wrapped client."""
     return request.param
 
 
@@ -191,7 +191,7 @@ def check_error(got: Got, kind: type, code: object, words: str) -> None:
 
 
 def check_body(way: str, got: Got, body: object) -> None:
-    """A session's caller still gets the provider's last answer; ``call`` raised."""
+    """A session's caller still gets the provider's last answer; the others raised."""
     assert got.body == (body if way == "session" else None)
 
 
