@@ -291,6 +291,23 @@ def test_sync_methods_wait_in_virtual_time():
     play([BUSY, BUSY, DATA], story)
 
 
+def test_virtual_time_stands_still_while_a_thread_works():
+    """A timer of somebody else's does not fire early because our thread takes real time."""
+
+    async def main():
+        raw = Sync(OK)
+        client = make_guard().wrap(raw, threads=True)
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, 50)
+            threading.Timer(0.05, raw.release.set).start()
+            assert await client.slow() == OK
+            assert anyio.current_time() == 0.0
+        assert anyio.current_time() == 50.0
+        raw.close()
+
+    run_virtual(main)
+
+
 @pytest.mark.parametrize(
     ("name", "endpoint", "cause"),
     [

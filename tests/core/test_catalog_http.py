@@ -118,3 +118,41 @@ def test_unlisted_classes_of_statuses_and_unknown():
     }
     assert table.unknown.verdict == Verdict.FATAL
     assert set(HTTP) - {418, 451, 507, 599} == set(map(int, table.http))
+
+
+# botocore/retries/standard.py (throttling, transient) and the names that AWS refuses keys with
+AWS = {
+    "http.429": [
+        "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottledException",
+        "TooManyRequestsException", "ProvisionedThroughputExceededException", "TransactionInProgressException",
+        "RequestLimitExceeded", "BandwidthLimitExceeded", "LimitExceededException", "RequestThrottled", "SlowDown",
+        "PriorRequestNotComplete", "EC2ThrottledException",
+    ],
+    "http.408": ["RequestTimeout", "RequestTimeoutException"],
+    "http.403": ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"],
+    "http.401": [
+        "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId",
+        "InvalidSignatureException", "SignatureDoesNotMatch", "UnrecognizedClientException",
+    ],
+    "http.400": ["ValidationException"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "name"), [(rule, name) for rule in AWS for name in AWS[rule]])
+def test_names_of_aws(rule, name):
+    """Most come under 400, and mean what another status means; the name and the words are kept."""
+    body = {
+        "Error": {"Code": name, "Message": "words"},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
+    found = POLICIES["http"].classify(body, status=400)
+
+    assert (found.rule.key, found.code, found.message) == (rule, name, "words")
+    assert POLICIES["http"].explain(name).rule.key == (rule if rule != "http.400" else "unknown")
+
+
+def test_names_of_aws_stay_out_of_other_catalogs():
+    """Who has envelopes of his own has codes of his own."""
+    for name in ("memories_ai", "memos_cloud"):
+        assert POLICIES[name].explain("SlowDown").matched_by == "unknown"
+        assert "SlowDown" not in POLICIES[name].codes
