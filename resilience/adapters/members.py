@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 import types
+from collections import deque
 from collections.abc import Collection, Iterator
 from enum import Enum
 from typing import Any
@@ -69,7 +70,10 @@ def is_farewell(name: str, func: Any) -> bool:
     """
     if name not in ("aclose", "close"):
         return False
-    needed = inspect.signature(func).parameters.values()
+    try:
+        needed = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return True
     return all(
         p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed
     )
@@ -98,7 +102,11 @@ def is_resource(value: Any, rooms: Collection[str], *, named: bool = False) -> b
 
 
 def members(
-    client: object, rooms: Collection[str], *, named: Collection[str] = (), lazy: bool
+    client: object,
+    rooms: Collection[str],
+    *,
+    named: Collection[str] = (),
+    lazy: Collection[str] | None = (),
 ) -> Iterator[tuple[str, Any]]:
     """Dotted name and value of every public function, those of nested resources included.
 
@@ -106,13 +114,14 @@ def members(
         client: where to begin.
         rooms: packages whose objects are looked into.
         named: names of attributes that are looked into wherever they come from.
-        lazy: evaluate properties.
+        lazy: names of the properties that are evaluated; None for all.  (A resource that is made when
+            it is asked for may import half of its SDK.)
     """
-    todo, seen = [("", client, 0)], {id(client)}
+    todo, seen = deque([("", client, 0)]), {id(client)}
     while todo:
-        path, holder, depth = todo.pop()
+        path, holder, depth = todo.popleft()
         for name, static in _static(holder):
-            if _is_lazy(static) and not lazy:
+            if _is_lazy(static) and lazy is not None and path + name not in lazy:
                 continue
             try:
                 member = getattr(holder, name)

@@ -76,43 +76,62 @@ def _patterns(field: str, given: Collection[str]) -> tuple[str, ...]:
 
 def _check_plan(plan: Plan, client: object) -> None:
     """Every pattern has to match something, and something has to be guarded."""
-    given = {"only": plan.only or (), "skip": plan.skip, "repeat": plan.repeat}
-    known = dict(members(client, plan.rooms, named=plan.named, lazy=False))
-    every = [pattern for patterns in given.values() for pattern in patterns]
-    if not all(_hits(pattern, known) for pattern in every) or not _any_guarded(plan, known):
-        known.update(members(client, plan.rooms, named=plan.named, lazy=True))
-    for pattern in every:
-        if pattern not in known and not set(_WILD) & set(pattern):
-            known.update(_made_on_demand(client, pattern))
-    for field, patterns in given.items():
-        for pattern in patterns:
-            _check_pattern(plan, client, field, pattern, known)
-    if not _any_guarded(plan, known):
+    known = _found(plan, client)
+    for field, pattern in _asked(plan):
+        if not any(_hits(plan, field, pattern, name, known[name]) for name in known):
+            groups = {name.rpartition(".")[0] + ".*" for name in known if "." in name}
+            what = "guarded method" if field == "repeat" else "method"
+            hint = suggestion(pattern, [*known, *groups])
+            raise ValueError(
+                f"{field}: {pattern!r} matches no {what} of {type(client).__name__}{hint}"
+            )
+        if field == "only" and pattern in known:
+            _check_named(plan, pattern, known[pattern])
+    if not any(plan.guards(path, func) for path, func in known.items()):
         raise TypeError(_nothing(plan, client, known))
 
 
-def _check_pattern(
-    plan: Plan, client: object, field: str, pattern: str, known: dict[str, Any]
-) -> None:
-    hits = _hits(pattern, known)
-    if field == "repeat":
-        hits = [name for name in hits if plan.guards(name, known[name])]
-    if not hits:
-        groups = {name.rpartition(".")[0] + ".*" for name in known if "." in name}
-        what = "guarded method" if field == "repeat" else "method"
-        hint = suggestion(pattern, [*known, *groups])
-        raise ValueError(f"{field}: {pattern!r} matches no {what} of {type(client).__name__}{hint}")
-    if field != "only" or pattern not in known:
-        return
-    if not plan.threads and not looks_async(known[pattern]):
+def _asked(plan: Plan) -> list[tuple[str, str]]:
+    given = {"only": plan.only or (), "skip": plan.skip, "repeat": plan.repeat}
+    return [(field, pattern) for field, patterns in given.items() for pattern in patterns]
+
+
+def _found(plan: Plan, client: object) -> dict[str, Any]:
+    """Methods, looked for until every pattern has one and something is guarded.
+
+    Properties are evaluated if a pattern names them, or else if there is no other way.
+    """
+    asked = _asked(plan)
+    known: dict[str, Any] = {}
+    for _, pattern in asked:
+        if not set(_WILD) & set(pattern):
+            known.update(_by_name(client, pattern))
+    missing = {
+        one for one in asked if not any(_hits(plan, *one, name, known[name]) for name in known)
+    }
+    guarded = any(plan.guards(path, func) for path, func in known.items())
+    for lazy in ((), plan.lazy, None):
+        for name, func in members(client, plan.rooms, named=plan.named, lazy=lazy):
+            if not missing and guarded:
+                return known
+            known[name] = func
+            missing = {one for one in missing if not _hits(plan, *one, name, func)}
+            guarded = guarded or plan.guards(name, func)
+    return known
+
+
+def _hits(plan: Plan, field: str, pattern: str, name: str, func: Any) -> bool:
+    return fnmatchcase(name, pattern) and (field != "repeat" or plan.guards(name, func))
+
+
+def _check_named(plan: Plan, name: str, func: Any) -> None:
+    if not plan.threads and not looks_async(func):
         raise TypeError(
-            f"only: {pattern!r} is a sync method: threads=True runs it in a worker thread (if it "
+            f"only: {name!r} is a sync method: threads=True runs it in a worker thread (if it "
             "returns a coroutine, say so by its return annotation, or match it by a wildcard)"
         )
-    if plan.threads and inspect.isgeneratorfunction(known[pattern]):
-        raise TypeError(
-            f"only: {pattern!r} is a sync generator: its items would block the event loop"
-        )
+    if plan.threads and inspect.isgeneratorfunction(func):
+        raise TypeError(f"only: {name!r} is a sync generator: its items would block the event loop")
 
 
 def _nothing(plan: Plan, client: object, known: dict[str, Any]) -> str:
@@ -130,16 +149,8 @@ def _nothing(plan: Plan, client: object, known: dict[str, Any]) -> str:
     )
 
 
-def _any_guarded(plan: Plan, known: dict[str, Any]) -> bool:
-    return any(plan.guards(path, func) for path, func in known.items())
-
-
-def _hits(pattern: str, known: dict[str, Any]) -> list[str]:
-    return [name for name in known if fnmatchcase(name, pattern)]
-
-
-def _made_on_demand(client: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """A method that ``__getattr__`` makes when it is asked for: ``dir`` doesn't know it."""
+def _by_name(client: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The method of this name, also if ``__getattr__`` makes it and ``dir`` doesn't know it."""
     found = client
     for step in path.split("."):
         if step.startswith("_"):

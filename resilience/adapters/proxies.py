@@ -46,13 +46,19 @@ class Plan(Struct, frozen=True):
 
     @property
     def named(self) -> frozenset[str]:
-        """Attributes that the patterns of ``only`` begin with: they are looked into on request."""
-        heads: set[str] = set()
-        for pattern in self.only or ():
-            steps = pattern.split(".")
-            for n in range(1, len(steps)):
-                heads.add(".".join(steps[:n]))
-        return frozenset(heads)
+        """Attributes that ``only`` names: they are looked into wherever they come from."""
+        return _heads(self.only or ())
+
+    @property
+    def lazy(self) -> frozenset[str]:
+        """Attributes that any pattern names: worth evaluating, if they are properties."""
+        return _heads((*(self.only or ()), *self.skip, *self.repeat))
+
+
+def _heads(patterns: tuple[str, ...]) -> frozenset[str]:
+    """``chat`` and ``chat.completions``, of ``chat.completions.*``."""
+    steps = [pattern.split(".")[:-1] for pattern in patterns]
+    return frozenset(".".join(path[: n + 1]) for path in steps for n in range(len(path)))
 
 
 def _matches(path: str, patterns: tuple[str, ...]) -> bool:
@@ -111,9 +117,8 @@ def plan_of(proxy: Any) -> Plan:
 def proxy_of(plan: Plan, target: Any, path: str) -> Proxy:
     """A proxy with a class of its own: Python looks for special methods on the class only."""
     kind = type(target)
-    special = {name: _forward(name) for name in _FORWARDED if _defines(kind, name)}
-    special.update({name: _enter(name) for name in ("__enter__",) if _defines(kind, name)})
-    special.update({name: _aenter(name) for name in ("__aenter__",) if _defines(kind, name)})
+    makers = dict.fromkeys(_FORWARDED, _forward) | {"__enter__": _enter, "__aenter__": _aenter}
+    special = {name: make(name) for name, make in makers.items() if _defines(kind, name)}
     names = {"__slots__": (), "__doc__": kind.__doc__, "__module__": kind.__module__, **special}
     proxy: Proxy = object.__new__(type(kind.__name__, (Proxy,), names))
     object.__setattr__(proxy, "_resilience_plan", plan)

@@ -25,9 +25,9 @@ def note_response(policy: Policy, error: BaseException) -> None:
     response = response_behind(error)
     if response is None or not isinstance(call, Frame):
         return
-    request = getattr(response, "request", None)
-    method = str(getattr(request, "method", None) or "").upper()
-    path = urlsplit(str(getattr(request, "url", ""))).path
+    request = _attribute(response, "request")
+    method = str(_attribute(request, "method") or "").upper()
+    path = urlsplit(str(_attribute(request, "url") or "")).path
     endpoint = policy.table.endpoint_of_request(method, path)
     outcome = outcome_of_httpx(response)
     call.last = policy.classify(
@@ -47,7 +47,7 @@ def response_behind(error: BaseException) -> Any:
     for _ in range(_CHAIN):
         if link is None:
             return None
-        for holder in (getattr(link, "response", None), *_locals_of(link)):
+        for holder in (_attribute(link, "response"), *_locals_of(link)):
             if _is_response(holder):
                 return holder
         link = link.__cause__ or link.__context__
@@ -66,8 +66,14 @@ def _locals_of(error: BaseException) -> Iterator[Any]:
 
 
 def _is_response(holder: Any) -> bool:
-    # by the attributes of its own, so that no property or proxy of somebody's is asked anything
-    own = getattr(holder, "__dict__", None)
+    own = _attribute(holder, "__dict__")  # what it has of its own: a mock has everything
     if type(own) is not dict or not isinstance(own.get("status_code"), int):
         return False
     return "headers" in own and isinstance(own.get("_content"), bytes)
+
+
+def _attribute(holder: Any, name: str) -> Any:
+    try:
+        return getattr(holder, name, None)
+    except Exception:  # noqa: BLE001  # somebody's property
+        return None

@@ -2,17 +2,20 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import anyio
 import httpx
 import pydantic
 import pytest
+import requests
 import trio
 from trio.testing import MockClock
 from wrap_kit import BAD, BUSY, FAULT, OK, make_guard
 
 from resilience import FatalError, Outcome, QuotaError, ResilienceError, RetriesExhausted
-from resilience.adapters.results import outcome_of_exception
+from resilience.adapters.results import outcome_of_exception, outcome_of_httpx
+from resilience.adapters.witness import response_behind
 from resilience.testing import run_virtual
 
 
@@ -382,6 +385,26 @@ def test_uncertain_call_goes_by_the_path_below():
     play([FAULT], story)
 
 
+class Nested:
+    """A sync client with everything in a resource."""
+
+    def __init__(self, sync):
+        self.videos = sync
+
+
+def test_sync_resources():
+    """The methods of a nested resource run in threads too."""
+
+    async def main():
+        raw = Sync(BUSY, OK)
+        client = make_guard().wrap(Nested(raw), only=["videos.search"], threads=True)
+        assert await client.videos.search() == OK
+        assert client.videos.raw().status_code == 200
+        raw.close()
+
+    run_virtual(main)
+
+
 def test_wrong_arguments():
     """They are told at once, before a thread is taken."""
 
@@ -463,6 +486,42 @@ def test_threads_on_trio():
         raw.close()
 
     trio.run(main)
+
+
+class Odd:
+    """A local variable that must not be asked anything."""
+
+    @property
+    def __dict__(self):
+        raise RuntimeError("leave me alone")
+
+    def __getattr__(self, name):
+        raise RuntimeError("leave me alone")
+
+
+def fails(*, unread):
+    """A sync client's function with a response of requests, and odd things, in its frame."""
+    answer = requests.Response()
+    answer.status_code, answer.headers = 503, {"content-type": "application/json"}
+    answer._content = False if unread else b"{}"
+    odd, mock = Odd(), SimpleNamespace(status_code="200")
+    raise LookupError(str(len([odd, mock])))
+
+
+@pytest.mark.parametrize("unread", [False, True])
+def test_response_in_a_frame(unread):
+    """It is found among anything; one that was not read (a stream) says nothing."""
+    with pytest.raises(LookupError) as caught:
+        fails(unread=unread)
+    found = response_behind(caught.value)
+    assert found is None if unread else found.status_code == 503
+
+
+def test_streamed_response_goes_by_its_status():
+    """A response of requests whose body was not read is judged without it."""
+    answer = requests.Response()
+    answer.status_code, answer.headers = 200, {"content-type": "application/json"}
+    assert outcome_of_httpx(answer).body is None
 
 
 # -- what an exception carries ----------------------------------------------------------------
