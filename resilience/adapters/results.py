@@ -67,7 +67,8 @@ def outcome_of_exception(error: BaseException) -> Outcome:
         return _outcome_of_parsed(response, error)
     body = getattr(error, "body", None)
     if not isinstance(body, (Mapping, str, bytes)):
-        body = error if _has_own_code(error) else _refused_by_model(error)
+        read = outcome_of_httpx(response).body if hasattr(response, "_content") else None
+        body = read or (error if _has_own_code(error) else _refused_by_model(error))
     return Outcome(
         body=body,
         status=status,

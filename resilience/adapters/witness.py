@@ -22,8 +22,10 @@ _CHAIN = 5
 def note_response(policy: Policy, error: BaseException) -> None:
     """Tell the guarded call around us what the response behind an exception says, if there is one."""
     call = CONTEXT.get()
+    if not isinstance(call, Frame) or _brought_no_answer(policy, error):
+        return
     response = response_behind(error)
-    if response is None or not isinstance(call, Frame):
+    if response is None:
         return
     request = _attribute(response, "request")
     method = str(_attribute(request, "method") or "").upper()
@@ -39,6 +41,16 @@ def note_response(policy: Policy, error: BaseException) -> None:
     )
     if method:
         call.request = (endpoint, method)
+
+
+def _brought_no_answer(policy: Policy, error: BaseException) -> bool:
+    """A connection failed: a response in a frame is then one of before, of a client's own retries.
+
+    Exceptions that policies list are those of connections, or say that an answer made no sense
+    (``ValueError``: not JSON), and only the latter has an answer to look for.
+    """
+    listed = policy.table.rule_for_exception(error) is not None
+    return listed and not isinstance(error, ValueError)
 
 
 def response_behind(error: BaseException) -> Any:

@@ -47,12 +47,14 @@ class MemOS:
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Give the next reply of the path: a body, or (status, body, headers)."""
+        """Give the next reply of the path: a body, (status, body, headers), or ``"hang up"``."""
         path = request.match_info["path"]
         self.asked.append((path, round(asyncio.get_running_loop().time(), 6)))
         self.bodies.append(json.loads(await request.read()))
         replies = self.replies[path]
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        if reply == "hang up":
+            request.transport.close()
         status, body, headers = reply if isinstance(reply, tuple) else (200, reply, {})
         text = body if isinstance(body, str) else json.dumps(body)
         return web.Response(

@@ -230,6 +230,31 @@ def test_status_and_hint_below_the_sdk(sdk):
     assert times(server) == [0.0, 0.0, 0.0, 7.0]
 
 
+def test_code_under_an_error_status(sdk):
+    """``raise_for_status`` comes before the body is looked at; its code counts all the same."""
+
+    async def story(client):
+        with pytest.raises(FatalError) as caught:
+            await search(client)
+        assert (caught.value.code, caught.value.message) == ("40132", "API Key invalid")
+        assert type(caught.value.__cause__).__name__ == "HTTPError"
+
+    play(sdk, SEARCH, [(401, rejection(40132, "API Key invalid"), {})], story)
+
+
+def test_lost_answer_after_a_rejection_is_uncertain(sdk):
+    """Rejected first, then the connection broke: the SDK's last try may have been done."""
+
+    async def story(client):
+        with pytest.raises(RetriesExhausted) as caught:
+            await client.create_knowledgebase(knowledgebase_name="k", knowledgebase_description="d")
+        assert (caught.value.code, caught.value.reason) == ("ConnectionError", "not_repeatable")
+
+    busy = rejection(40309, "Token usage")
+    server = play(sdk, "create/knowledgebase", [busy, busy, "hang up"], story)
+    assert times(server) == [0.0, 0.0, 0.0]
+
+
 def test_uncertain_write_of_ours_is_not_repeated(sdk):
     """Creating is not repeated after 50000; what the SDK did by itself before is its own doing."""
 
