@@ -13,6 +13,7 @@
 import inspect
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
+from itertools import chain
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
@@ -101,22 +102,19 @@ def _found(plan: Plan, client: object) -> dict[str, Any]:
 
     Properties are evaluated if a pattern names them, or else if there is no other way.
     """
-    asked = _asked(plan)
     known: dict[str, Any] = {}
-    for _, pattern in asked:
-        if not set(_WILD) & set(pattern):
-            known.update(_by_name(client, pattern))
-    missing = {
-        one for one in asked if not any(_hits(plan, *one, name, known[name]) for name in known)
-    }
-    guarded = any(plan.guards(path, func) for path, func in known.items())
-    for lazy in ((), plan.lazy, None):
-        for name, func in members(client, plan.rooms, named=plan.named, lazy=lazy):
-            if not missing and guarded:
-                return known
-            known[name] = func
-            missing = {one for one in missing if not _hits(plan, *one, name, func)}
-            guarded = guarded or plan.guards(name, func)
+    missing, guarded = set(_asked(plan)), False
+    literal = [pattern for _, pattern in missing if not set(_WILD) & set(pattern)]
+    by_degrees = (
+        members(client, plan.rooms, named=plan.named, lazy=lazy) for lazy in ((), plan.lazy, None)
+    )
+    named = (_by_name(client, pattern) for pattern in literal)
+    for name, func in chain.from_iterable(chain(named, by_degrees)):
+        known[name] = func
+        missing = {one for one in missing if not _hits(plan, *one, name, func)}
+        guarded = guarded or plan.guards(name, func)
+        if guarded and not missing:
+            break
     return known
 
 
