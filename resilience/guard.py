@@ -480,6 +480,38 @@ class Guard:
         """False if it only watches."""
         return self._shared.enforce
 
+    def wrap(
+        self,
+        client: T,
+        *,
+        only: Collection[str] | None = None,
+        skip: Collection[str] = (),
+        repeat: Collection[str] = (),
+        threads: bool = False,
+    ) -> T:
+        """The same client with its calls guarded: a proxy, the client itself is not changed.
+
+        Patterns are of dotted names, as in a shell: ``"videos.*"``, ``"add_message"``, ``"*.list"``.
+
+        Args:
+            client: an object with methods to await, on itself or on resources below it.
+            only: nothing else is guarded (None: everything that can be).
+            skip: these are not.
+            repeat: these may be done twice without harm, so an attempt of which nobody knows what
+                became of it is repeated too.  A method's name tells the endpoint where the policy
+                knows it; no name tells that ``add`` merges or that ``charge`` does not.
+            threads: sync methods become coroutine functions that run in worker threads.  A call that is
+                cancelled or times out does not wait for its thread, which goes on to its end.
+
+        Raises:
+            TypeError: nothing was wrapped (a sync client without ``threads``, a class, a module, a
+                function), or ``only`` names a sync method without ``threads``.
+            ValueError: a pattern matches nothing.
+        """
+        from resilience.adapters.objects import wrap
+
+        return wrap(self, client, only=only, skip=skip, repeat=repeat, threads=threads)
+
     def fast_lane(self, method: str, path: str) -> tuple[Lane, int, float] | None:
         """For adapters: if nothing is restricted, set or under way, what dates an attempt now.
 

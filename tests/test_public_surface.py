@@ -45,7 +45,7 @@ def test_methods_of_a_guard():
     """Ways in, views, and looking in; what adapters need is beside them."""
     assert sorted(name for name in vars(resilience.Guard) if not name.startswith("_")) == [
         "account", "aiohttp", "call", "enforce", "fast_lane", "httpx", "install", "options", "policy", "reset",
-        "restore", "since", "snapshot", "subscribe", "tell_unguarded", "transport", "using",
+        "restore", "since", "snapshot", "subscribe", "tell_unguarded", "transport", "using", "wrap",
     ]  # fmt: skip
 
 
@@ -71,6 +71,20 @@ def test_classifying_needs_no_http_library():
         "import sys; from resilience import Policy\n"
         "Policy.load('memories_ai').classify(exception=OSError(), status=None)\n"
         "print({'aiohttp', 'httpx', 'httpx2'} & {*sys.modules} or False)"
+    )
+
+    assert run(script) == "False"
+
+
+def test_wrapping_needs_no_http_library():
+    """Nor do the rules for ``backoff`` decorators."""
+    script = (
+        "import sys, resilience\n"
+        "class Client:\n"
+        "    async def get(self): ...\n"
+        "resilience.Guard('http').wrap(Client())\n"
+        "from resilience.adapters.backoff import Rules; Rules('http')\n"
+        "print('aiohttp' in sys.modules or 'httpx' in sys.modules)"
     )
 
     assert run(script) == "False"

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
+from anyio import to_thread
 
 T = TypeVar("T")
 
@@ -37,6 +38,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, *, seed: int | None = None) -> None:
         self._virtual = 0.0
         self._busy_threads = 0
+        self.workers: anyio.CapacityLimiter | None = None
+        """Counts the threads of ``anyio.to_thread``, which the executor knows nothing of."""
         self._order = None if seed is None else random.Random(seed)  # noqa: S311
         super().__init__(_Selector(self))
 
@@ -54,7 +57,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     @property
     def busy(self) -> bool:
         """Whether a thread is working for this loop."""
-        return self._busy_threads > 0
+        borrowed = self.workers.borrowed_tokens if self.workers else 0
+        return self._busy_threads + borrowed > 0
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # plainer
         """As usual, but virtual time stands still until the thread is done."""
@@ -115,6 +119,9 @@ def run_virtual(main: Callable[[], Awaitable[T]], *, seed: int | None = None) ->
 
 
 async def _awaited(main: Callable[[], Awaitable[T]]) -> T:
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, VirtualLoop):
+        loop.workers = to_thread.current_default_thread_limiter()
     return await main()
 
 

@@ -233,3 +233,22 @@ def test_sdk_errors_are_read(run, error, code, kind):
         assert caught.value.__cause__ is error
 
     run(main)
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_body_of_an_exceptions_response(run, status):
+    """``raise_for_status`` hides the body; the code in it counts, whatever the status."""
+
+    async def main():
+        body = {"code": "0003", "msg": "One or more parameters are incorrect"}
+        request = httpx.Request("POST", "http://paper.test")
+        answer = httpx.Response(status, json=body, request=request)
+
+        async def search():
+            raise httpx.HTTPStatusError("no", request=request, response=answer)
+
+        with pytest.raises(FatalError) as caught:
+            await make_guard().call(search)
+        assert (caught.value.code, caught.value.message) == ("0003", body["msg"])
+
+    run(main)

@@ -80,6 +80,7 @@ BAD = [
     pytest.param({"envelope": [{"failed_when": [{"at": "/a", "equals": [1]}]}]}, "envelope[0].failed_when[0].equals", "[1]", "a text", id="flag equals a list"),
     pytest.param({"envelope": [{"failed_when": [{"at": "/a", "matches": "("}]}]}, "envelope[0].failed_when[0].matches", "'('", "a regular expression", id="flag's pattern"),
     pytest.param({"envelope": [{"failed_when": [{"at": "/a", "matches": "x", "equals": 1}]}]}, "envelope[0].failed_when[0].equals", "1", "unknown key", id="flag with both"),
+    pytest.param({"envelope": [{"as_status": {"42": ["A"]}}]}, "envelope[0].as_status.42", "('A',)", "an HTTP status such as 429", id="stands for no status"),
     pytest.param({"groups": {"account": ["a"]}}, "groups.account", "'account'", "free name", id="group's name"),
     pytest.param({"groups": {"g": ["lst"]}, "endpoints": [{"name": "list"}]}, "groups.g", "'lst'", "did you mean 'list'?", id="group's member"),
     pytest.param({"families": {"4xx": {**FATAL, "scope": "account"}}}, "families.4xx.scope", "'account'", "family may not", id="wide family"),

@@ -36,6 +36,8 @@ EXCEPTIONS = {
         "aiohttp.ClientHttpProxyError", "aiohttp.ClientConnectorError", "aiohttp.ClientConnectorDNSError",
         "aiohttp.ClientProxyConnectionError", "aiohttp.UnixClientConnectorError", "aiohttp.ConnectionTimeoutError",
         "httpx.ConnectTimeout", "httpx.PoolTimeout", "httpx.ConnectError", "httpx.ProxyError",
+        "requests.ConnectTimeout", "requests.ProxyError",
+        "botocore.EndpointConnectionError", "botocore.ConnectTimeoutError", "botocore.ProxyConnectionError",
     ],
     # it may have been done before the answer was lost
     "R maybe": [
@@ -48,6 +50,8 @@ EXCEPTIONS = {
         "httpx.RequestError", "httpx.TransportError", "httpx.TimeoutException", "httpx.ReadTimeout", "httpx.WriteTimeout",
         "httpx.NetworkError", "httpx.ReadError", "httpx.WriteError", "httpx.CloseError", "httpx.ProtocolError",
         "httpx.RemoteProtocolError", "httpx.DecodingError",
+        "requests.ConnectionError", "requests.ReadTimeout", "requests.Timeout", "requests.ChunkedEncodingError",
+        "requests.ContentDecodingError", "requests.JSONDecodeError", "botocore.HTTPClientError",
     ],
     # local mistakes: never sent, and no second try mends them
     "F not": [
@@ -57,6 +61,7 @@ EXCEPTIONS = {
         "aiohttp.InvalidUrlClientError", "aiohttp.NonHttpUrlClientError", "aiohttp.ClientSSLError",
         "aiohttp.ClientConnectorSSLError", "aiohttp.ClientConnectorCertificateError",
         "httpx.UnsupportedProtocol", "httpx.LocalProtocolError", "httpx.InvalidURL", "httpx.RequestNotRead",
+        "requests.SSLError", "botocore.SSLError",
     ],
     # somebody answered, with something that can't be used
     "F maybe": [
@@ -65,6 +70,7 @@ EXCEPTIONS = {
         "aiohttp.WSMessageTypeError",
         "httpx.HTTPError", "httpx.TooManyRedirects", "httpx.HTTPStatusError", "httpx.CookieConflict", "httpx.StreamError",
         "httpx.StreamConsumed", "httpx.StreamClosed", "httpx.ResponseNotRead",
+        "requests.RequestException", "requests.TooManyRedirects",
     ],
 }  # fmt: skip
 
@@ -73,7 +79,7 @@ EXCEPTIONS = {
     ("name", "expected"), [(name, kind) for kind, names in EXCEPTIONS.items() for name in names]
 )
 def test_exception(name, expected):
-    """What each exception of Python and of the two clients says about the call."""
+    """What each exception of Python and of the clients says about the call."""
     rule = POLICIES["http"].table.exceptions[name]
 
     verdict, work = expected.split()
@@ -112,3 +118,41 @@ def test_unlisted_classes_of_statuses_and_unknown():
     }
     assert table.unknown.verdict == Verdict.FATAL
     assert set(HTTP) - {418, 451, 507, 599} == set(map(int, table.http))
+
+
+# botocore/retries/standard.py (throttling, transient) and the names that AWS refuses keys with
+AWS = {
+    "http.429": [
+        "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottledException",
+        "TooManyRequestsException", "ProvisionedThroughputExceededException", "TransactionInProgressException",
+        "RequestLimitExceeded", "BandwidthLimitExceeded", "LimitExceededException", "RequestThrottled", "SlowDown",
+        "PriorRequestNotComplete", "EC2ThrottledException",
+    ],
+    "http.408": ["RequestTimeout", "RequestTimeoutException"],
+    "http.403": ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"],
+    "http.401": [
+        "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId",
+        "InvalidSignatureException", "SignatureDoesNotMatch", "UnrecognizedClientException",
+    ],
+    "http.400": ["ValidationException"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "name"), [(rule, name) for rule in AWS for name in AWS[rule]])
+def test_names_of_aws(rule, name):
+    """Most come under 400, and mean what another status means; the name and the words are kept."""
+    body = {
+        "Error": {"Code": name, "Message": "words"},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
+    found = POLICIES["http"].classify(body, status=400)
+
+    assert (found.rule.key, found.code, found.message) == (rule, name, "words")
+    assert POLICIES["http"].explain(name).rule.key == (rule if rule != "http.400" else "unknown")
+
+
+def test_names_of_aws_stay_out_of_other_catalogs():
+    """Who has envelopes of his own has codes of his own."""
+    for name in ("memories_ai", "memos_cloud"):
+        assert POLICIES[name].explain("SlowDown").matched_by == "unknown"
+        assert "SlowDown" not in POLICIES[name].codes

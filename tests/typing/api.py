@@ -1,6 +1,6 @@
 """Type-checked by mypy --strict and pyright, never run: the types that users see."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
@@ -27,6 +27,7 @@ from resilience import (
     retryable,
     success,
 )
+from resilience.adapters.backoff import Rules
 
 # -- policies -------------------------------------------------------------------------------------
 
@@ -112,6 +113,22 @@ async def calls() -> None:
 
     with guard.using(endpoint="upload", cost=2.0):
         pass
+
+
+async def wrapping() -> None:
+    """A wrapped client has the type of the client, so its methods are checked as before."""
+    wrapped = guard.wrap(Client(), only=["list_*"], skip=("get",), repeat=["list_videos"])
+    assert_type(wrapped, Client)
+    assert_type(await wrapped.list_videos(page=1), list[str])
+    assert_type(guard.wrap(Client(), threads=True), Client)
+    await wrapped.list_videos("1")  # type: ignore[arg-type]
+    guard.wrap(Client(), only=3)  # type: ignore[arg-type]
+
+
+rules = Rules(policy, endpoint="list", idempotent=True, max_wait=timedelta(minutes=1))
+assert_type(rules.predicate({"code": "0429"}), bool)
+assert_type(rules.giveup(ValueError()), bool)
+assert_type(rules.wait_gen(), Generator[float, Any, None])
 
 
 def sync(query: str) -> int:

@@ -1,9 +1,9 @@
 """Every row of both seed documents, on the wire.
 
 The expectations are written by hand, from the documents (``seeds``), from the decisions in the
-issue, and from what is known about the APIs; never from our catalogs.  Each row runs three times:
-through an aiohttp session with the middleware, through an httpx client with the guard installed, and
-through ``guard.call`` of a function that returns the decoded body.
+issue, and from what is known about the APIs; never from our catalogs.  Each row runs four times:
+through an aiohttp session with the middleware, through an httpx client with the guard installed,
+through ``guard.call`` of a function that returns the decoded body, and through a wrapped client object.
 """
 
 import asyncio
@@ -175,9 +175,9 @@ def rows(table: list) -> list:
     ]
 
 
-@pytest.fixture(params=["session", "httpx", "call"])
+@pytest.fixture(params=["session", "httpx", "call", "wrap"])
 def way(request):
-    """Through a session with the middleware, a client with the guard, or guard.call."""
+    """Through a session with the middleware, a client with the guard, guard.call, or a wrapped client."""
     return request.param
 
 
@@ -191,8 +191,8 @@ def check_error(got: Got, kind: type, code: object, words: str) -> None:
 
 
 def check_body(way: str, got: Got, body: object) -> None:
-    """A client's caller still gets the provider's last answer; ``call`` raised."""
-    assert got.body == (None if way == "call" else body)
+    """A client's caller still gets the provider's last answer; the others raised."""
+    assert got.body == (body if way in ("session", "httpx") else None)
 
 
 def play(way: str, provider: str, replies: list, story, **settings) -> None:

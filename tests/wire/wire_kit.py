@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -61,7 +62,7 @@ class Caller:
     """Calls a path of the provider.
 
     ``way`` is ``session`` (aiohttp's, with the middleware), ``httpx`` (a client with the guard
-    installed) or ``call`` (of a function that returns the decoded body).
+    installed), ``call`` (of a function that returns the decoded body) or ``wrap`` (of an object).
     """
 
     def __init__(
@@ -109,15 +110,27 @@ class Caller:
         return Got(response.json(), told.error, now())
 
     async def _through_call(self, method: str, path: str, guard: Guard) -> Got:
+        client = Client(self.session, self.base, method, path)
+        try:
+            if self.way == "wrap":
+                body = await getattr(guard.wrap(client).api, function_name(path))()
+            else:
+                body = await guard.call(getattr(client.api, function_name(path)))
+        except ResilienceError as error:
+            return Got(None, error, now())
+        return Got(body, None, now())
+
+
+class Client:
+    """A client object with a resource below it, whose one method does the request."""
+
+    def __init__(self, session: aiohttp.ClientSession, base: str, method: str, path: str):
         async def fetch() -> Any:
-            async with self.session.request(method, self.base + path, json={"page": 1}) as response:
+            async with session.request(method, base + path, json={"page": 1}) as response:
                 return await response.json()
 
         fetch.__name__ = function_name(path)
-        try:
-            return Got(await guard.call(fetch), None, now())
-        except ResilienceError as error:
-            return Got(None, error, now())
+        self.api = SimpleNamespace(**{fetch.__name__: fetch})
 
 
 def function_name(path: str) -> str:

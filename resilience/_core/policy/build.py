@@ -37,7 +37,9 @@ RULE_KEYS = (
     "probe_every", "recovers", "remedy", "scope", "title", "verdict", "wait", "when",
 )  # fmt: skip
 CONDITION_KEYS = ("endpoint", "message", "status")
-ENVELOPE_KEYS = ("code", "failed_when", "message", "required", "retry_after", "success")
+ENVELOPE_KEYS = (
+    "as_status", "code", "failed_when", "message", "required", "retry_after", "success",
+)  # fmt: skip
 ENDPOINT_KEYS = ("docs", "duplicate", "functions", "limit", "match", "name", "repeat")
 
 JITTER = {"full": 0.0, "equal": 0.5, "none": 1.0}
@@ -166,9 +168,20 @@ def _envelope(item: Section) -> Envelope:
         retry_after=item.take("retry_after", None, read.pointer),
         success=frozenset(item.take("success", _NO_TEXTS, read.texts)),
         failed_when=tuple(flag(entry) for entry in item.tables("failed_when")),
+        as_status=_as_status(item.table("as_status")),
     )
     item.done(ENVELOPE_KEYS)
     return envelope
+
+
+def _as_status(table: Section) -> dict[str, int]:
+    stands: dict[str, int] = {}
+    for status in table.keys():  # noqa: SIM118
+        codes = table.take(status, _NO_TEXTS, read.texts)
+        if not re.fullmatch("[1-5][0-9]{2}", status):
+            raise table.error(status, codes, "an HTTP status such as 429, as the key")
+        stands.update(dict.fromkeys(codes, int(status)))
+    return stands
 
 
 def _pointers(item: Section, key: str, value: Any) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ class Envelope:
     success: frozenset[str] = frozenset()
     failed_when: tuple[tuple[str, Any, str | None], ...] = ()
     """(pointer, value or pattern of a text, the code that this failure is given or None)."""
+    as_status: Mapping[str, int] = field(default_factory=dict)
+    """Codes that mean what an HTTP status means, whatever status they came under."""
 
     def pointers(self) -> list[str]:
         """Everything that has to be read for this dialect."""
@@ -138,10 +140,16 @@ class Table:
     def rule_for_code(
         self, code: str, *, message: str = "", status: int | None = None, endpoint: str = OTHER
     ) -> Rule | None:
-        """``when`` list, own rule, most specific family; None if nothing speaks about the code."""
+        """``when`` list, own rule, most specific family, the status that the code stands for.
+
+        None if nothing speaks about the code.
+        """
         entry = self.codes.get(code)
         if entry is None:
-            return _in_family(self.families, code)
+            stands_for = self._as_status.get(code)
+            return _in_family(self.families, code) or (
+                self.rule_for_status(stands_for) if stands_for else None
+            )
         for when in entry.when:
             if when.holds(message=message, status=status, endpoint=endpoint):
                 return when.rule
@@ -173,6 +181,10 @@ class Table:
         spelling ``add_message`` is ``POST */add/message``.
         """
         return name if name in self.endpoints else self._function_names.get(name, OTHER)
+
+    @cached_property
+    def _as_status(self) -> dict[str, int]:
+        return {code: n for envelope in self.envelopes for code, n in envelope.as_status.items()}
 
     @cached_property
     def _request_patterns(self) -> list[tuple[re.Pattern[str], str]]:
