@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-fork lint types bench clean
+.PHONY: help demo test test-fork lint types docs bench clean
 
 help:
 	@echo "make demo    the main job on real videos, in about half a minute"
 	@echo "make test    the suite          make lint    ruff and the rooms"
 	@echo "make types   mypy and pyright   make bench   numbers, beside the peers"
+	@echo "make docs    the site, in site/"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +28,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/python-backoff 'python-backoff>=3'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
@@ -51,8 +56,11 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv .venv-fork build dist .coverage .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-fork build dist site .coverage .mypy_cache .ruff_cache .hypothesis

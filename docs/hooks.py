@@ -1,0 +1,52 @@
+"""What the site has beside its written pages: generated tables, and no remarks for the suite."""
+
+import re
+import sys
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from generate import api, catalogs, keys
+
+_ROOT = Path(__file__).parent.parent
+_TAKEN = {"herd.svg": "bench/results/herd.svg"}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages, the changelog and the chart."""
+    made = (
+        catalogs.pages()
+        | api.pages()
+        | {
+            "changelog.md": (_ROOT / "CHANGELOG.md").read_text("utf-8"),
+            "herd.md": _herd(),
+        }
+    )
+    for path, content in made.items():
+        files.append(File.generated(config, path, content=content))
+    for name, path in _TAKEN.items():
+        files.append(File.generated(config, name, abs_src_path=str(_ROOT / path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Take out what is for the suite alone, and put the tables of keys in their place."""
+    del page, config, files
+    shown = re.sub(r"^<!--.*?-->\n?", "", markdown, flags=re.DOTALL | re.MULTILINE)
+    return shown.replace("{{ keys }}", keys.tables())
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Docstrings are written for a terminal: show their roles and block marks as what they mean."""
+    del page, config, files
+    html = re.sub(r":(?:meth|class|func|mod):(?=<code>|`)", "", html)
+    return re.sub(r"\s*::</p>", ":</p>", html)
+
+
+def _herd() -> str:
+    """The results, a level below the page's own heading."""
+    return (_ROOT / "bench/results/herd.md").read_text("utf-8")
