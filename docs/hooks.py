@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -23,7 +24,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         | api.pages()
         | {
             "changelog.md": (_ROOT / "CHANGELOG.md").read_text("utf-8"),
-            "herd.md": _herd(),
+            "herd.md": (_ROOT / "bench/results/herd.md").read_text("utf-8"),
         }
     )
     for path, content in made.items():
@@ -47,6 +48,10 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     return re.sub(r"\s*::</p>", ":</p>", html)
 
 
-def _herd() -> str:
-    """The results, a level below the page's own heading."""
-    return (_ROOT / "bench/results/herd.md").read_text("utf-8")
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse a page that would fetch anything: the site has to work without a network."""
+    del config
+    fetched = re.search(r'<(?:script|link|img|iframe)\b[^>]+="https?://[^"]+"', output)
+    if fetched:
+        raise PluginError(f"{page.file.src_path} would fetch {fetched[0]}")
+    return output

@@ -1,7 +1,7 @@
 """The tables of codes, endpoints and statuses, from the catalogs as they are loaded."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from resilience import Policy, Rule, catalogs
 from resilience.cli import words
@@ -34,7 +34,7 @@ def _page(policy: Policy) -> str:
             *_rules(
                 "HTTP statuses",
                 "For answers without a code.",
-                policy.table.http | policy.table.http_families,
+                {**policy.table.http, **policy.table.http_families},
             ),
             *_rules("Exceptions", "By class.", policy.table.exceptions),
             *_rules("Everything else", "", {"unknown": policy.table.unknown}),
@@ -85,7 +85,7 @@ def _names(codes: Iterable[str], rule: Rule) -> str:
     return f'<span id="{anchor}"></span>{shown}'
 
 
-def _rules(title: str, about: str, rules: dict[str, Rule]) -> Iterator[str]:
+def _rules(title: str, about: str, rules: Mapping[str, Rule]) -> Iterator[str]:
     if not rules:
         return
     yield from (f"## {title}", "", about, "", *_head(_COLUMNS))
