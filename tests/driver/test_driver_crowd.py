@@ -308,7 +308,7 @@ def test_granted_then_cancelled(run):
             await anyio.sleep(0.1)
             group.start_soon(guard.call, server.read, 1)
             await anyio.sleep(0.1)
-            ticket = next(iter(guard._shared._events))
+            ticket = next(iter(guard._shared._wakers))
             await anyio.sleep_until(zero + 10)
             guard._shared.pump()  # as any other call's answer would do
             if ticket.permit is not None:
