@@ -212,6 +212,7 @@ def test_nobody_knows_anything_begins_with_ten_calls_of_their_size():
     pace = felt(units=0.0, in_flight=0, peak=0)
     pace.reopen(40.0, told=False)
     assert (pace.base, pace.cycle, pace.tokens, pace.window) == (20.0, 1.0, 2.0, 7.5)
+    assert (pace.first, pace.slope) == (True, 0.0)
 
 
 def test_at_a_rate_all_is_known():
