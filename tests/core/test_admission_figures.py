@@ -8,11 +8,13 @@ from admission_kit import (
     Desk,
     Doors,
     cooldown,
+    keys,
     window,
 )
 
 from resilience import CircuitBreaker, Recovers, RetryBudget
 from resilience._core.admission.budget import Budget
+from resilience._core.admission.gate import Gate
 from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import Again, Go, Park, Permit, Place, Raise, Reason, ScopeKey
 from resilience._core.admission.pace import Pace
@@ -213,14 +215,15 @@ def test_a_call_that_is_only_watched_goes_and_is_counted_once():
 
 
 def felt(count, at, judgement, **settings):
-    """The pace after so many calls at each of these instants, and a rejection at the last of them."""
+    """The pace after so many calls at each of these instants, and this answer at the last of them."""
     desk = Desk(machine=Machine(breaker=None, budget=None))
     for instant in at:
         desk.loop = instant
         for _ in range(count):
             desk.answer(desk.call(**settings), WELL)
     desk.answer(desk.call(**settings), judgement)
-    return desk, desk.machine.gates[ENDPOINT].pace
+    gate = desk.machine.gates.get(ENDPOINT)
+    return desk, gate and gate.pace
 
 
 def test_a_told_limit_is_measured_as_far_back_as_its_window_reaches():
@@ -340,3 +343,66 @@ def test_a_reopened_breaker_forgets_what_closed_it():
     desk.answer(desk.call(), WELL)
     breaker = desk.machine.lanes["a"].breaker
     assert (breaker.state, breaker.because, breaker.reopened_at) == ("paced", None, 1.0)
+
+
+# -- doors ----------------------------------------------------------------------------------------
+
+
+def test_who_can_not_be_served_in_time_is_told_by_twice_the_pace():
+    """50 units are ahead, of which 30 may go at once; if it is closed, 20 when it opens."""
+    gate = Gate(ENDPOINT)
+    gate.pace = Pace.at_rate(10.0, 0.0)
+    gate.pace.units, gate.pace.tokens = 20.0, 30.0
+    now = Now(0.0, WALL)
+    assert gate.surely_shut(now, 50.0) == pytest.approx(20 / 19.4)
+    assert gate.surely_shut(now, 10.0) == 0.0
+    gate.open, gate.until = False, Instant(loop=5.0)
+    assert gate.surely_shut(now, 50.0) == pytest.approx(5.0 + 30 / 19.4)
+    gate.pace.first = True
+    assert gate.surely_shut(now, 50.0) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("again_at", "ends"),
+    [
+        pytest.param(24.5, Again, id="not yet long enough"),
+        pytest.param(25.0, Raise, id="just long enough"),
+        pytest.param(35.0, Raise, id="as quiet as one story may be"),
+        pytest.param(35.5, Again, id="quiet for so long that it is another story"),
+    ],
+)
+def test_a_window_escalates_within_one_story(again_at, ends):
+    """Closed at 0 for ten seconds, and again; 25 s is too long, and 25 s of silence end a story."""
+    desk = desk_of()
+    closing = window(wait=10.0, escalate=Escalation(rejections=99, within=25.0))
+    desk.answer(desk.call(), closing)
+    desk.loop = again_at
+    assert type(desk.answer(desk.call(), closing)) is ends
+
+
+def test_a_probe_that_is_silent_for_long_was_let_in():
+    """A rejection took 0.2 s: four times as long, and the window is open at its pace."""
+    desk, _ = felt(10, [0.0], WELL)
+    call = desk.call()
+    desk.loop = 0.2
+    desk.answer(call, window(wait=1.0))
+    gate = desk.machine.gates[ENDPOINT]
+    desk.loop = 1.2
+    probe, next_one = desk.call(), desk.call()
+    assert (desk.words(probe, next_one), gate.state) == ("granted parked", "probing")
+    assert desk.pump(1.9).grants == []
+    desk.pump(2.0)
+    assert gate.state == "paced"
+
+
+def test_a_silent_probe_of_a_lock_proves_nothing():
+    """Another one finds out when its lease is over."""
+    desk = Desk(machine=Machine(breaker=None, budget=None))
+    desk.answer(desk.call(), cooldown(wait=10.0))
+    desk.loop = 10.0
+    desk.call()
+    gate = desk.machine.gates[ENDPOINT]
+    gate.pace = Pace.at_rate(10.0, 0.0)
+    desk.loop = 15.0
+    desk.machine.ask(desk.call(), keys("a"), desk.now)
+    assert gate.state == "probing"
