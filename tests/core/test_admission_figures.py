@@ -362,6 +362,18 @@ def test_who_can_not_be_served_in_time_is_told_by_twice_the_pace():
     assert gate.surely_shut(now, 50.0) == 5.0
 
 
+def test_an_open_door_opens_now():
+    """Or when its pace lets one more pass."""
+    gate = Gate(ENDPOINT)
+    now = Now(3.0, WALL)
+    assert gate.opens(now) == Instant(loop=3.0)
+    gate.pace = Pace.at_rate(10.0, 3.0)
+    gate.pace.tokens = 0.0
+    assert gate.opens(now, 2.0).left(now) == pytest.approx(
+        1 / 9.7
+    )  # one is all that can be saved up
+
+
 @pytest.mark.parametrize(
     ("again_at", "ends"),
     [
