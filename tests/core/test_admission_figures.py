@@ -418,3 +418,34 @@ def test_a_silent_probe_of_a_lock_proves_nothing():
     desk.loop = 15.0
     desk.machine.ask(desk.call(), keys("a"), desk.now)
     assert gate.state == "probing"
+
+
+def test_how_long_calls_take_is_learned_from_those_that_were_accepted():
+    """A rejection comes fast and says nothing about that."""
+    desk, pace = felt(10, [0.0], window(wait=1.0, hint=1.0))
+    desk.loop = 1.0
+    call = desk.call()
+    desk.loop = 1.5
+    desk.answer(call, WELL)
+    assert pace.took == 0.5
+    desk.loop = 2.0
+    slow, fast = desk.call(), desk.call()
+    desk.loop = 2.25
+    desk.answer(fast, window(wait=1.0))
+    assert pace.took == 0.5
+    desk.loop = 2.75
+    desk.answer(slow, WELL)
+    assert pace.took == pytest.approx(0.5 + 0.1 * 0.25)
+
+
+def test_the_ramp_holds_up_those_who_can_wait():
+    """The eleventh at once waits for a tenth of a second at most; one that can't wait goes."""
+    desk = desk_of()
+    assert desk.words(*(desk.call() for _ in range(10))) == " ".join(["granted"] * 10)
+    patient = desk.call()
+    assert patient.place is Place.PARKED
+    assert 0.0 < desk.pump().next_wake <= 0.1
+    other = desk_of()
+    for _ in range(10):
+        other.call()
+    assert other.call(max_wait=0.0).place is Place.GRANTED
