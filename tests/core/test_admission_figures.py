@@ -449,3 +449,14 @@ def test_the_ramp_holds_up_those_who_can_wait():
     for _ in range(10):
         other.call()
     assert other.call(max_wait=0.0).place is Place.GRANTED
+
+
+def test_seconds_of_counting_follow_each_other():
+    """Unless there was one without any call: then a new one begins with the next."""
+    lane = desk_of().machine.lane(keys("a"))
+    turns = []
+    for now in (0.0, 1.5, 2.0, 4.0, 4.5):
+        lane.went(now)
+        turns.append(lane.turn)
+    assert turns == [1.0, 2.0, 3.0, 5.0, 5.0]
+    assert lane.recent(1.0, 4.5) == (2.0, 0.5)
