@@ -460,3 +460,27 @@ def test_seconds_of_counting_follow_each_other():
         turns.append(lane.turn)
     assert turns == [1.0, 2.0, 3.0, 5.0, 5.0]
     assert lane.recent(1.0, 4.5) == (2.0, 0.5)
+
+
+def test_the_third_rejection_that_others_disprove_is_the_call_s_own_fault():
+    """Those who were let in before its first one prove nothing against it."""
+    desk, _ = felt(10, [0.0], window(wait=1.0, hint=1.0))
+
+    def sent(call):
+        while call.place is Place.PARKED:
+            desk.pump(desk.pump().next_wake)
+        desk.last[call] = call.permit
+        return call
+
+    culprit, answers = None, []
+    for story in range(1, 4):
+        desk.loop = 100.0 * story
+        for _ in range(4):  # the first is the probe
+            desk.answer(sent(desk.call()), WELL)
+        if culprit is None:
+            culprit = desk.call()
+        else:
+            desk.again(culprit)
+        answers.append(desk.answer(sent(culprit), window(wait=1.0, hint=1.0)))
+    assert [type(answer) for answer in answers] == [Again, Again, Raise]
+    assert answers[2].reason is Reason.THIS_CALL

@@ -284,3 +284,8 @@ def test_a_message_is_read_as_far_as_two_thousand_letters():
     said = "try again in 20s"
     assert find_hint({}, message=said.rjust(2000))[0] is not None
     assert find_hint({}, message=" " * 2000 + said)[0] is None
+
+
+def test_a_window_in_a_header_is_not_asked_for_unless_it_was_hit():
+    """Without a word about it, the answer is no quota rejection."""
+    assert find_hint({"x-ratelimit-reset": "30"}) == (None, ())
