@@ -14,27 +14,25 @@ from resilience.testing import Script
 WAITERS = 5_000
 
 
-async def per_task(make) -> float:
-    """Bytes that each of so many tasks holds, when all of them have come to a stand."""
+def bytes_each(make) -> float:
+    """What so many coroutines hold that have come to a stand, without the tasks that run them."""
     gc.collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        tasks = [asyncio.create_task(make()) for _ in range(WAITERS)]
-        for _ in range(5):
-            await asyncio.sleep(0)
-        gc.collect()
+        waiting = [make() for _ in range(WAITERS)]
+        for one in waiting:
+            one.send(None)
         held = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for one in waiting:
+        one.close()
     return held / WAITERS
 
 
 async def alone():
-    """What the least task holds that waits for something of its own."""
+    """The least that waits for something of its own."""
     await asyncio.get_running_loop().create_future()
 
 
@@ -55,8 +53,12 @@ def test_bytes_of_a_call_that_waits(options, most):
         with pytest.raises(QuotaError):
             await guard.options(max_wait=0).call(script)
         patient = guard.options(**options)
-        bare = await per_task(alone)
-        ours = await per_task(lambda: patient.call(script))
+        leader = asyncio.create_task(patient.call(script))
+        await asyncio.sleep(0)
+        bare = bytes_each(alone)
+        ours = bytes_each(lambda: patient.call(script))
+        leader.cancel()
+        await asyncio.gather(leader, return_exceptions=True)
         assert script.calls == 1
         at_rest(guard)
         return ours - bare
