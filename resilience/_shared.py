@@ -295,17 +295,11 @@ class Shared:
         if not self.machine.parked:
             return
         wake = self._pump()
-        if self._leader is None:
-            self._wake_youngest()
-        elif wake < self._planned:
-            self._wakers[self._leader].wake()
-
-    def _wake_youngest(self) -> None:
-        """To lead, as it will wait longest.  Taken out and put back: a scan would pass all who left."""
-        if self._wakers:
-            ticket, waker = self._wakers.popitem()
-            self._wakers[ticket] = waker
-            waker.wake()
+        if self._leader is not None:
+            if wake < self._planned:
+                self._wakers[self._leader].wake()
+        elif self._wakers:
+            next(iter(self._wakers.values())).wake()  # to lead
 
     def _pump(self) -> float:
         grants, refusals, wake = self.machine.pump(self.now())
