@@ -484,3 +484,28 @@ def test_the_third_rejection_that_others_disprove_is_the_call_s_own_fault():
         answers.append(desk.answer(sent(culprit), window(wait=1.0, hint=1.0)))
     assert [type(answer) for answer in answers] == [Again, Again, Raise]
     assert answers[2].reason is Reason.THIS_CALL
+
+
+def test_an_old_rejection_of_an_open_door_waits_for_nothing():
+    """The door was opened again since: it asks at once."""
+    desk = desk_of()
+    old = desk.call()
+    desk.answer(desk.call(), window(wait=10.0))
+    desk.loop = 10.0
+    desk.answer(desk.call(), WELL)
+    answer = desk.answer(old, window(wait=10.0))
+    assert (answer, answer.expected) == (Again(10.0, "gate"), 0.0)
+
+
+def test_those_ahead_count_for_one_who_can_not_wait_so_long():
+    """Fifty more than a window's worth at ten a second, thought twice as fast, are over a second."""
+    desk = desk_of()
+    gate = desk.machine._gate(ENDPOINT)
+    gate.pace = Pace.at_rate(10.0, 0.0)
+    desk.machine._sort(gate)
+    assert desk.call().place is Place.GRANTED
+    assert desk.call(max_wait=1.0).place is Place.PARKED
+    for _ in range(59):
+        assert desk.call().place is Place.PARKED
+    late = desk.call(max_wait=1.0)
+    assert (late.place, late.refusal.reason) == (Place.OUTSIDE, Reason.MAX_WAIT)
