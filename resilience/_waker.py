@@ -28,9 +28,6 @@ class _EventWaker:
     def __await__(self) -> Generator[Any, Any, None]:
         return self._event.wait().__await__()
 
-    def done(self) -> bool:
-        return self._event.is_set()
-
     def wake(self) -> None:
         self._event.set()
 
