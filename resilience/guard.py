@@ -259,18 +259,6 @@ class Guard:
 
         return guarded
 
-    async def _try(  # private, and on a path where keywords cost
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        frame: Frame,
-        options: Options,
-    ) -> Attempted:
-        """One attempt, judged."""
-        told = await self._ask_and_judge(func, args, kwargs, frame, options)
-        return told if type(told) is Attempted else Attempted(value=told)
-
     async def _ask_and_judge(  # private, and on a path where keywords cost
         self,
         func: Callable[..., Any],
@@ -330,36 +318,63 @@ class Guard:
     ) -> Any:
         options = self._options.changed(settings_of(self._shared))
         endpoint = self._endpoint(func, options)
-
-        async def attempt() -> Attempted:
-            frame = Frame(self._shared, CONTEXT.get())
-            token = CONTEXT.set(frame)
-            try:
-                return await self._try(func, args, kwargs, frame, options)
-            finally:
-                CONTEXT.reset(token)
-                frame.active = False
-
         outer = frame_of(self._shared)
         if outer is not None:  # inside another call of this account: it decides, we only try
-            tried = first or await attempt()
+            tried = first or await self._attempt(func, args, kwargs, options)
             outer.last, outer.request = tried.found, tried.request
             return await self._hand_out(self._single(tried, endpoint), options)
         once = any(map(is_spent_by_use, (*args, *kwargs.values())))
-
-        def going() -> Awaitable[Finished]:
-            call = Call(self._shared, options, endpoint=endpoint, started=started)
-            return call.run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
-
-        if options.hedge is None or once or not self._may_hedge(endpoint, options):
-            finished = await going()
-        else:
-            lane = self._shared.lane(endpoint)
-            finished = await hedged(
-                going, self._shared.durations(endpoint), options.hedge,
-                lambda: lane.budget.charge(lane.sent, self._shared.now().loop),
+        if options.hedge is not None and not once and self._may_hedge(endpoint, options):
+            attempt = partial(self._attempt, func, args, kwargs, options)
+            finished = await self._hedged(options.hedge, attempt, options, endpoint)
+            return await self._hand_out(finished, options)
+        with Call(self._shared, options, endpoint=endpoint, started=started) as call:
+            entered = None
+            if first is None and self._shared.enforce:
+                entered = await self._shared.enter(call.ticket)
+            # made only now: there may be a hundred thousand who wait to be let in
+            attempt = partial(self._attempt, func, args, kwargs, options)
+            finished = await call.run(
+                attempt, replayable=_never if once else _always, entered=entered,
+                first=first, epoch=epoch,
             )  # fmt: skip
         return await self._hand_out(finished, options)
+
+    async def _attempt(  # private, and on a path where keywords cost
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options,
+    ) -> Attempted:
+        """One attempt in a frame of its own, so that adapters below know that they are inside."""
+        frame = Frame(self._shared, CONTEXT.get())
+        token = CONTEXT.set(frame)
+        try:
+            told = await self._ask_and_judge(func, args, kwargs, frame, options)
+        finally:
+            CONTEXT.reset(token)
+            frame.active = False
+        return told if type(told) is Attempted else Attempted(value=told)
+
+    async def _hedged(
+        self,
+        share: float,
+        attempt: Callable[[], Awaitable[Attempted]],
+        options: Options,
+        endpoint: str,
+    ) -> Finished:
+        """A call, and a second one beside it if it takes longer than this share of those before."""
+        shared, lane = self._shared, self._shared.lane(endpoint)
+
+        async def going() -> Finished:
+            with Call(shared, options, endpoint=endpoint) as call:
+                return await call.run(attempt, replayable=_always)
+
+        return await hedged(
+            going, shared.durations(endpoint), share,
+            lambda: lane.budget.charge(lane.sent, shared.now().loop),
+        )  # fmt: skip
 
     def _may_hedge(self, endpoint: str, options: Options) -> bool:
         if options.idempotent is not None or not self._shared.enforce:
@@ -408,14 +423,15 @@ class Guard:
             outer.last, outer.request = tried.found, (endpoint, method)
             finished = self._single(tried, endpoint)
         else:
-            call = Call(
+            started = self._shared.began(first.reading) if first else None
+            with Call(
                 self._shared, options, endpoint=endpoint, method=method, deadline=deadline,
-                started=self._shared.began(first.reading) if first else None,
-            )  # fmt: skip
-            finished = await call.run(
-                judged, replayable=replayable,
-                first=judge(first.tried) if first else None, epoch=first.epoch if first else 0,
-            )  # fmt: skip
+                started=started,
+            ) as call:  # fmt: skip
+                finished = await call.run(
+                    judged, replayable=replayable,
+                    first=judge(first.tried) if first else None, epoch=first.epoch if first else 0,
+                )  # fmt: skip
         return self._hand_back(finished)
 
     def aiohttp(self, hosts: Collection[str] | None = None) -> "Middleware":
@@ -693,6 +709,14 @@ class Guard:
 
 def _has_failed(found: Classification | None) -> bool:
     return found is not None and found.verdict is not Verdict.SUCCESS
+
+
+def _always(_: Attempted) -> bool:
+    return True
+
+
+def _never(_: Attempted) -> bool:
+    return False
 
 
 def _check_call(func: Any, error: Exception) -> None:
