@@ -8,11 +8,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from .envelope import RefusedError, Reply
 from .exchange import Endpoint, Exchange
-from .state import State, now
+from .provider import now
+from .state import State
 from .uploads import upload_file, upload_url
 from .videos import PARSE, Video
-from .wire import BAD_PARAMETERS, DUPLICATE, RefusedError, Reply, success, whole_number
+from .wire import BAD_PARAMETERS, DUPLICATE, success, whole_number
 
 PREFIX = "/serve/api/v1"
 

@@ -4,31 +4,31 @@ The order is that of a gateway: a scripted fault, the key, the limit, the balanc
 A request that is rejected at a door is not counted by the doors behind it.
 """
 
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Generic, TypeVar
 
 from aiohttp import web
 
+from .envelope import RefusedError, Reply
 from .faults import Armed, Fault
 from .log import Seen
-from .replies import send, send_fault, spoilt
-from .state import State, now
-from .wire import SUCCESS, TOO_MANY, RefusedError, Reply, failure
+from .provider import ProviderState, now
+from .replies import send, send_events, send_fault
 
-Handler = Callable[[State, "Exchange"], Awaitable[Reply]]
+S = TypeVar("S", bound=ProviderState)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Generic[S]):
     """A path of the API, the interface it counts for, and what it does."""
 
     method: str
     name: str
     path: str
     interface: str
-    handler: Handler
+    handler: Callable[[S, "Exchange"], Awaitable[Reply]]
 
     @property
     def fault_names(self) -> tuple[str, ...]:
@@ -45,6 +45,8 @@ class Exchange:
     account: str | None
     time: float = field(default_factory=now)
     video_nos: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    tokens: int = 0
     recorded: bool = False
 
     @property
@@ -55,7 +57,12 @@ class Exchange:
         return self.account
 
     def record(
-        self, state: State, *, code: str | None, status: int | None, fault: str | None = None
+        self,
+        state: ProviderState,
+        *,
+        code: str | None,
+        status: int | None,
+        fault: str | None = None,
     ) -> None:
         """Put this request into the log; only its first record counts."""
         if self.recorded:
@@ -68,6 +75,8 @@ class Exchange:
             interface=self.interface,
             account=self.account,
             video_nos=self.video_nos,
+            ids=self.ids,
+            tokens=self.tokens,
             code=code,
             status=status,
             fault=fault,
@@ -75,13 +84,13 @@ class Exchange:
         state.seen.append(seen)
 
 
-def begin(state: State, request: web.Request, interface: str) -> Exchange:
+def begin(state: ProviderState, request: web.Request, interface: str) -> Exchange:
     """Note the arrival of a request."""
     account = state.keys.account(request.headers.get("Authorization"))
     return Exchange(request=request, interface=interface, account=account)
 
 
-async def answer(state: State, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+async def answer(state: S, endpoint: Endpoint[S], request: web.Request) -> web.StreamResponse:
     """Answer one request to the API, with the fault that was scripted for it."""
     exchange = begin(state, request, endpoint.interface)
     try:
@@ -91,7 +100,7 @@ async def answer(state: State, endpoint: Endpoint, request: web.Request) -> web.
         return web.Response()
 
 
-async def _answer(state: State, endpoint: Endpoint, exchange: Exchange) -> web.StreamResponse:
+async def _answer(state: S, endpoint: Endpoint[S], exchange: Exchange) -> web.StreamResponse:
     armed = state.faults.draw(endpoint.fault_names)
     fault = armed.fault if armed else None
     if fault is not None and not fault.after_work:
@@ -104,30 +113,20 @@ async def _answer(state: State, endpoint: Endpoint, exchange: Exchange) -> web.S
     return await _answer_well(state, exchange, reply, fault)
 
 
-async def _carry_out(state: State, endpoint: Endpoint, exchange: Exchange) -> Reply:
+async def _carry_out(state: S, endpoint: Endpoint[S], exchange: Exchange) -> Reply:
     try:
         exchange.account = state.keys.check(exchange.request.headers.get("Authorization"))
-        _knock(state, exchange)
-        if state.settings.pause_when_empty:
-            state.points.check(exchange.account, 0)
+        state.admit(exchange)
         return await endpoint.handler(state, exchange)
     except RefusedError as refusal:
-        return Reply(failure(refusal.code, refusal.message), refusal.headers)
-
-
-def _knock(state: State, exchange: Exchange) -> None:
-    """Count the request against its limit, or refuse it."""
-    rest = state.windows.admit(exchange.owner, exchange.interface, now())
-    if rest is not None:
-        hint = {"Retry-After": str(max(1, math.ceil(rest)))} if state.settings.retry_after else {}
-        raise RefusedError(TOO_MANY, headers=hint)
+        return Reply(state.envelope.failure(refusal.code, refusal.message), refusal.headers)
 
 
 async def _answer_late(
-    state: State, exchange: Exchange, armed: Armed, reply: Reply
+    state: ProviderState, exchange: Exchange, armed: Armed, reply: Reply
 ) -> web.StreamResponse:
     """The work was done, or refused: only done work meets its fault."""
-    if reply.code != SUCCESS:
+    if reply.code not in state.envelope.good:
         armed.put_back()
         return await _answer_well(state, exchange, reply, None)
     await state.pause(armed.fault.delay)
@@ -137,18 +136,20 @@ async def _answer_late(
 
 
 async def _answer_well(
-    state: State, exchange: Exchange, reply: Reply, fault: Fault | None
+    state: ProviderState, exchange: Exchange, reply: Reply, fault: Fault | None
 ) -> web.StreamResponse:
     name = fault.name if fault else None
     exchange.record(state, code=reply.code, status=int(HTTPStatus.OK), fault=name)
     headers = {**reply.headers, **(fault.headers if fault else {})}
+    if reply.events is not None:
+        return await send_events(exchange.request, reply, headers, state.pause)
     return send(reply, headers)
 
 
 async def _spoil(
-    state: State, exchange: Exchange, fault: Fault, reply: Reply | None
+    state: ProviderState, exchange: Exchange, fault: Fault, reply: Reply | None
 ) -> web.StreamResponse:
     sent = None if fault.abort == "before" else fault.status or int(HTTPStatus.OK)
-    spoiled = spoilt(fault, reply, path=exchange.request.path, number=len(state.seen))
+    spoiled = await state.spoil(exchange, fault, reply)
     exchange.record(state, code=spoiled.code, status=sent, fault=fault.name)
     return await send_fault(exchange.request, fault, spoiled)

@@ -5,15 +5,17 @@ in `send_fault`.  A spoilt answer starts from the request's own answer if the wo
 from the fault's code, else from an empty success.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from aiohttp import web
 
+from .envelope import Envelope, Reply, dump
 from .faults import Fault
-from .wire import Reply, dump, failure, success
 
+EVENT_STREAM = "text/event-stream"
 _JSON = "application/json"
 _CONTENT_TYPES = {"text": "text/plain", "html": "text/html"}
 _CHUNK = 256 * 1024
@@ -23,6 +25,24 @@ def send(reply: Reply, headers: dict[str, str]) -> web.Response:
     """The answer of the API: HTTP 200 whatever the code."""
     response = web.Response(body=dump(reply.payload), content_type=_JSON)
     response.headers.update(headers)
+    return response
+
+
+async def send_events(
+    request: web.Request,
+    reply: Reply,
+    headers: dict[str, str],
+    pause: Callable[[float], Awaitable[None]],
+) -> web.StreamResponse:
+    """A streamed answer: its events one by one, with the reply's gap between them."""
+    response = web.StreamResponse(headers={"Cache-Control": "no-cache"})
+    response.content_type = EVENT_STREAM
+    response.headers.update(headers)
+    await response.prepare(request)
+    for number, event in enumerate(reply.events or ()):
+        await pause(reply.gap if number else 0.0)
+        await response.write(event)
+    await response.write_eof()
     return response
 
 
@@ -56,7 +76,9 @@ async def send_fault(request: web.Request, fault: Fault, answer: Spoilt) -> web.
     return response
 
 
-def spoilt(fault: Fault, reply: Reply | None, *, path: str, number: int) -> Spoilt:
+def spoilt(
+    fault: Fault, reply: Reply | None, envelope: Envelope, *, path: str, number: int
+) -> Spoilt:
     """The body a fault asks for; `reply` is the request's own answer if the work was done."""
     status = fault.status or int(HTTPStatus.OK)
     kind = fault.body or _default_body(fault, status)
@@ -70,7 +92,7 @@ def spoilt(fault: Fault, reply: Reply | None, *, path: str, number: int) -> Spoi
         case "empty":
             body = b""
         case _:
-            return _enveloped(kind, fault, _base(fault, reply))
+            return _enveloped(kind, fault, _base(fault, reply, envelope))
     return Spoilt(_CONTENT_TYPES.get(kind, _JSON), body)
 
 
@@ -94,11 +116,11 @@ def _default_body(fault: Fault, status: int) -> str:
     return "spring" if bare and status >= HTTPStatus.BAD_REQUEST else "envelope"
 
 
-def _base(fault: Fault, reply: Reply | None) -> dict[str, object]:
+def _base(fault: Fault, reply: Reply | None, envelope: Envelope) -> dict[str, object]:
     if fault.code is not None:
-        return failure(fault.code, fault.msg)
-    payload = dict(reply.payload) if reply else success(None)
-    return payload if fault.msg is None else payload | {"msg": fault.msg}
+        return envelope.failure(fault.code, fault.msg)
+    payload = dict(reply.payload) if reply else envelope.success(None)
+    return payload if fault.msg is None else payload | {envelope.message: fault.msg}
 
 
 def _phrase(status: int) -> str:

@@ -14,11 +14,13 @@ from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import BadHttpMessage
 from yarl import URL
 
+from .envelope import RefusedError, Reply
 from .exchange import Exchange
 from .parsing import call_back_early, parse
-from .state import State, now
+from .provider import now
+from .state import State
 from .videos import Video
-from .wire import BAD_PARAMETERS, RefusedError, Reply, whole_number
+from .wire import BAD_PARAMETERS, whole_number
 
 _EXTENSIONS = frozenset({".mp4", ".avi", ".mkv", ".mov"})
 _MAX_TAGS = 20

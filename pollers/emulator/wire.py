@@ -9,11 +9,11 @@ answer to a broken rate limit is shorter than all the others.
 Times in a body are milliseconds since 1970; durations are whole seconds; sizes are bytes.
 """
 
-import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from .envelope import Code, Envelope, Payload, RefusedError
 from .videos import Video
 
 SUCCESS = "0000"
@@ -38,38 +38,6 @@ MESSAGES = {
 }
 
 Dialect = Literal["2025", "2026"]
-Payload = dict[str, Any]
-
-
-class RefusedError(Exception):
-    """A request that is answered with an error code; nothing was done for it."""
-
-    def __init__(
-        self, code: str, message: str | None = None, *, headers: dict[str, str] | None = None
-    ) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-        self.headers = headers or {}
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer before it is written: a JSON body, and headers beside the usual ones."""
-
-    payload: Payload
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def code(self) -> str | None:
-        """The code of the envelope as text, or None if the body has none."""
-        code = self.payload.get("code")
-        return None if code is None else str(code)
-
-
-def dump(payload: Any) -> bytes:
-    """JSON as the server writes it: compact, not escaped to ASCII."""
-    return json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def success(data: Any, *, flags: bool = True) -> Payload:
@@ -78,7 +46,7 @@ def success(data: Any, *, flags: bool = True) -> Payload:
     return payload | {"success": True, "failed": False} if flags else payload
 
 
-def failure(code: str | int, message: str | None = None) -> Payload:
+def failure(code: Code, message: str | None = None) -> Payload:
     """The envelope of an error; the one for a broken rate limit has neither data nor flags."""
     if message is None:
         message = MESSAGES.get(str(code), "error")
@@ -86,6 +54,9 @@ def failure(code: str | int, message: str | None = None) -> Payload:
     if str(code) == TOO_MANY:
         return payload
     return payload | {"data": None, "success": False, "failed": True}
+
+
+ENVELOPE = Envelope(success=success, failure=failure, message="msg", good=frozenset({SUCCESS}))
 
 
 @dataclass(frozen=True, slots=True)
