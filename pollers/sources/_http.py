@@ -3,10 +3,15 @@
 import math
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import aiohttp
 
 from resilience import Guard
+
+_MADE: WeakKeyDictionary[aiohttp.ClientSession, dict[tuple[str | None, ...], Guard]] = (
+    WeakKeyDictionary()
+)
 
 
 def guard_of(session: aiohttp.ClientSession) -> Guard | None:
@@ -16,6 +21,20 @@ def guard_of(session: aiohttp.ClientSession) -> Guard | None:
         if isinstance(guard, Guard):
             return guard
     return None
+
+
+def guard_for(
+    session: aiohttp.ClientSession, policy: str, *, deployment: str, api_key: str | None
+) -> Guard:
+    """The guard of the session's middlewares, else one made from the catalog.
+
+    Sources of one session, deployment and key get the same: they share an account and its limits.
+    """
+    found = guard_of(session)
+    if found is None:
+        made = _MADE.setdefault(session, {})
+        found = made.setdefault((policy, deployment, api_key), Guard(policy))
+    return found
 
 
 def deployment_of(base_url: str, *, example: str) -> str:

@@ -17,7 +17,7 @@ import aiohttp
 import anyio
 
 from pollers._core.model import Sighting
-from pollers.sources._http import data_of, deployment_of, guard_of, number_of, whole
+from pollers.sources._http import data_of, deployment_of, guard_for, number_of, whole
 from pollers.sources.base import Pick, StatusWords
 from resilience import FatalError, Guard
 
@@ -64,7 +64,9 @@ class MemoriesVideos:
     ) -> None:
         self.deployment = deployment_of(base_url, example=BASE_URL)
         self.session = session
-        self.guard = guard or guard_of(session) or Guard("memories_ai")
+        self.guard = guard or guard_for(
+            session, self.provider, deployment=self.deployment, api_key=api_key
+        )
         self._base_url = base_url.rstrip("/")
         self._headers = {"Authorization": api_key} if api_key else {}
         names = {"unique_id": unique_id, "folder_id": folder_id}

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from pollers._core.model import Sighting
-from pollers.sources._http import data_of, deployment_of, guard_of, whole
+from pollers.sources._http import data_of, deployment_of, guard_for, whole
 from pollers.sources.base import Pick, StatusWords
 from resilience import FatalError, Guard
 
@@ -53,7 +53,9 @@ class _MemosSource:
     ) -> None:
         self.deployment = deployment_of(base_url, example=BASE_URL)
         self.session = session
-        self.guard = guard or guard_of(session) or Guard("memos_cloud")
+        self.guard = guard or guard_for(
+            session, self.provider, deployment=self.deployment, api_key=api_key
+        )
         self._base_url = base_url.rstrip("/")
         self._headers = {"Authorization": with_scheme(api_key)} if api_key else {}
 

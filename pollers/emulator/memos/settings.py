@@ -138,5 +138,5 @@ def limit_name(name: str) -> str:
     Raises:
         ValueError: There is no such limit.
     """
-    one_of("a name of limits", name, tuple(DOCUMENTED_LIMITS))
+    one_of("a limit", name, tuple(DOCUMENTED_LIMITS))
     return name
