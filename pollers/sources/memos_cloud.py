@@ -146,7 +146,7 @@ class MemosFiles(_MemosSource):
 def with_scheme(api_key: str) -> str:
     """The value of the header ``Authorization``: ``Token <key>``, however the key was copied."""
     scheme, _, key = api_key.strip().partition(" ")
-    return f"Token {key.strip()}" if key and scheme.casefold() == "token" else f"Token {api_key}"
+    return f"Token {key.strip() if scheme.casefold() == 'token' else api_key.strip()}"
 
 
 def _status(data: Any) -> Any:
