@@ -31,10 +31,12 @@ def guard_for(
     Sources of one session, deployment and key get the same: they share an account and its limits.
     """
     found = guard_of(session)
-    if found is None:
-        made = _MADE.setdefault(session, {})
-        found = made.setdefault((policy, deployment, api_key), Guard(policy))
-    return found
+    if found is not None:
+        return found
+    made, account = _MADE.setdefault(session, {}), (policy, deployment, api_key)
+    if account not in made:
+        made[account] = Guard(policy)
+    return made[account]
 
 
 def deployment_of(base_url: str, *, example: str) -> str:

@@ -7,9 +7,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 from memos_world import KEY, memos
-from pollers_kit import wall
+from pollers_kit import look, phases, wall
 
-from pollers import Sighting
 from pollers._core.model import Phase
 from pollers.emulator import Fault
 from pollers.sources import MemoriesVideos, MemosFiles, MemosTasks
@@ -18,19 +17,6 @@ from resilience import FatalError, Guard, QuotaError, ResilienceError, RetriesEx
 from resilience.testing import FixedChance, run_virtual
 
 SOURCES = [pytest.param(MemosTasks, id="tasks"), pytest.param(MemosFiles, id="files")]
-
-
-def picker(*ids: str) -> Any:
-    return lambda count: list(ids[:count])
-
-
-async def look(source: Any, *ids: str, **options: Any) -> dict[str, Sighting]:
-    options = {"max_attempts": 1, "max_wait": 0.0, **options}
-    return dict(await source.look(source.guard.options(**options), picker(*ids)))
-
-
-def phases(seen: dict[str, Sighting]) -> dict[str, Phase]:
-    return {number: one.phase for number, one in seen.items()}
 
 
 class Answers:
