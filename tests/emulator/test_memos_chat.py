@@ -44,6 +44,17 @@ def test_an_answer_remembers_and_is_remembered() -> None:
     play(story)
 
 
+def test_an_answer_has_the_three_newest_memories_at_most() -> None:
+    """Whatever else is known."""
+
+    async def story(memos: Memos) -> None:
+        await memos.add("cats 1", "cats 2", "cats 3", "cats 4")
+        answer = await memos.data("chat", **CHAT)
+        assert answer["response"].endswith("I remember: cats 4; cats 3; cats 2")
+
+    play(story)
+
+
 @pytest.mark.parametrize(
     ("end", "first", "last"),
     [

@@ -232,6 +232,18 @@ def test_a_message_is_found_at_once_and_the_best_comes_first() -> None:
     play(story)
 
 
+def test_only_what_users_say_is_remembered() -> None:
+    """The assistant's part of a conversation is read, and charged for, but becomes no memory."""
+    messages = [MESSAGE, {"role": "assistant", "content": "All cats are black at night"}]
+
+    async def story(memos: Memos) -> None:
+        await memos.data("add/message", messages=messages, user_id="u1")
+        assert await memos.found("cats") == ["I like black cats"]
+        assert memos.emulator.requests[0].tokens == 5 + 7
+
+    play(story)
+
+
 def test_what_a_failed_task_had_is_forgotten() -> None:
     """There while it is running, gone when it has failed."""
 
