@@ -156,6 +156,20 @@ def test_other_faults_know_no_stream(fault, status: int, kind: str) -> None:
     play(story, stream_errors="event")
 
 
+async def test_only_a_streamed_chat_has_its_errors_in_events() -> None:
+    """Every other request, and one that can't be read, gets a body."""
+    async with MemosEmulator(stream_errors="event") as emulator:
+        emulator.fail("any", Fault(code=50004, times=3))
+        headers = {"Authorization": "Token mpg"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            for path, sent in [
+                ("search/memory", b'{"stream": true}'), ("chat", b"{"), ("chat", b"[true]"),
+            ]:  # fmt: skip
+                url = f"{emulator.base_url}/{path}"
+                async with session.post(url, data=sent) as response:
+                    assert (await response.json())["code"] == 50004
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
