@@ -23,27 +23,29 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from .faults import Fault
-from .state import now
-from .wire import dump
+from .provider import now
+from .surface import dump
 
 if TYPE_CHECKING:
+    from .base import Emulator
     from .server import MemoriesEmulator
 
 CONTROL = "/_emulator"
 
-Act = Callable[["MemoriesEmulator", Any], dict[str, Any]]
+Act = Callable[[Any, Any], dict[str, Any]]
+"""Takes the emulator and the body."""
 
 
-def add_control(app: web.Application, emulator: "MemoriesEmulator") -> None:
+def add_control(app: web.Application, emulator: "Emulator[Any]") -> None:
     """Put the control interface into an application."""
-    for name, act in _ACTS.items():
+    for name, act in emulator.acts.items():
         app.router.add_post(f"{CONTROL}/{name}", _posted(emulator, act))
     app.router.add_get(f"{CONTROL}/log", _got(lambda request: _log(emulator, request)))
     app.router.add_get(f"{CONTROL}/state", _got(lambda _: _state(emulator)))
 
 
 def _posted(
-    emulator: "MemoriesEmulator", act: Act
+    emulator: "Emulator[Any]", act: Act
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         try:
@@ -71,7 +73,7 @@ def _json(payload: dict[str, Any], *, status: int = 200) -> web.Response:
     return web.Response(body=dump(payload), status=status, content_type="application/json")
 
 
-def _faults(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+def _faults(emulator: "Emulator[Any]", body: Any) -> dict[str, Any]:
     asked = [body["fault"]] if "fault" in body else body["faults"]
     faults = [Fault(**fields) for fields in asked]  # all are checked before one is added
     for fault in faults:
@@ -101,7 +103,7 @@ def _lake(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"operations": [emulator.lake.add(**entry).operation for entry in body]}
 
 
-def _limits(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+def _limits(emulator: "Emulator[Any]", body: Any) -> dict[str, Any]:
     emulator.set_limit(body["interface"], body["calls"], body.get("per", 1.0))
     return {}
 
@@ -110,30 +112,32 @@ def _points(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"points": emulator.top_up(body["points"], account=body.get("account", "default"))}
 
 
-def _keys(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+def _keys(emulator: "Emulator[Any]", body: Any) -> dict[str, Any]:
     emulator.set_keys(body["keys"], disabled=body.get("disabled", ()))
     return {}
 
 
-def _settings(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+def _settings(emulator: Any, body: Any) -> dict[str, Any]:
     emulator.configure(**body)
     return {}
 
 
-_ACTS: dict[str, Act] = {
+COMMON_ACTS: dict[str, Act] = {
     "faults": _faults,
+    "limits": _limits,
+    "keys": _keys,
+    "settings": _settings,
+}
+ACTS = COMMON_ACTS | {
     "videos": _videos,
     "assets": _assets,
     "tasks": _tasks,
     "lake": _lake,
-    "limits": _limits,
     "points": _points,
-    "keys": _keys,
-    "settings": _settings,
 }
 
 
-def _log(emulator: "MemoriesEmulator", request: web.Request) -> dict[str, Any]:
+def _log(emulator: "Emulator[Any]", request: web.Request) -> dict[str, Any]:
     after = int(request.query.get("after", "0"))
     return {
         "requests": [seen.as_json() for seen in emulator.requests[after:]],
@@ -142,18 +146,14 @@ def _log(emulator: "MemoriesEmulator", request: web.Request) -> dict[str, Any]:
     }
 
 
-def _state(emulator: "MemoriesEmulator") -> dict[str, Any]:
-    at = now()
-    ended = sum(video.ended_at(at) for video in emulator.videos.values())
+def _state(emulator: "Emulator[Any]") -> dict[str, Any]:
     return {
-        "time": at,
-        "videos": len(emulator.videos),
-        "ended": ended,
+        "time": now(),
         "requests": len(emulator.requests),
         "limits": {
             name: {"calls": limit.calls, "per": limit.per}
             for name, limit in emulator.limits.items()
         },
         "faults": emulator.faults,
-        "dialect": emulator.settings.dialect,
+        **emulator.describe(),
     }

@@ -11,11 +11,19 @@ from typing import Any
 from .chat import chat_json, chat_stream
 from .exchange import Exchange, table
 from .finding import download, search
-from .state import State, now
-from .surface import CHAT_STREAM
+from .provider import now
+from .state import State
+from .surface import RefusedError, Reply
 from .uploads import upload_file, upload_url
 from .videos import PARSE, Video
-from .wire import BAD_PARAMETERS, DUPLICATE, RefusedError, Reply, success, whole_number
+from .wire import (
+    BAD_PARAMETERS,
+    CHAT_STREAM,
+    DUPLICATE,
+    VISUAL_SEARCH,
+    success,
+    whole_number,
+)
 
 PREFIX = "/serve/api/v1"
 
@@ -84,6 +92,7 @@ ENDPOINTS = table(
         ("POST", "download", "download", download),
         ("POST", "chat", "chat", chat_json),
     ),
+    surface=VISUAL_SEARCH,
 ) + table(PREFIX, [("POST", "chat_stream", "chat", chat_stream)], surface=CHAT_STREAM)
 
 

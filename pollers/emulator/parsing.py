@@ -16,7 +16,8 @@ from yarl import URL
 
 from .decoding import Facts, StoppedError, UndecodableError, decode
 from .log import Called
-from .state import State, now
+from .provider import now
+from .state import State
 from .videos import PARSE, PARSE_ERROR, Video
 
 _CALLBACK_TIMEOUT = aiohttp.ClientTimeout(total=30)

@@ -5,7 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
-from .wire import BAD_PARAMETERS, RefusedError
+from .surface import RefusedError
+from .wire import BAD_PARAMETERS
 
 
 async def json_object(request: web.Request) -> dict[str, Any]:

@@ -4,11 +4,11 @@ Keys, limits and points are only what the emulator starts with; they change at r
 methods.  The rest changes through `MemoriesEmulator.configure`.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
+from .choices import changed, one_of
 from .faults import interface_of
 from .quotas import DOCUMENTED_LIMITS, Limit
 from .videos import Video
@@ -98,10 +98,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse words and interfaces that don't exist."""
-        _one_of("dialect", self.dialect, ("2025", "2026"))
-        _one_of("wrong_key_code", self.wrong_key_code, ("9009", "0401"))
-        _one_of("repeated_delete", self.repeated_delete, ("0409", "ignored"))
-        _one_of("chat_end", self.chat_end, ("envelope", "text"))
+        one_of("dialect", self.dialect, ("2025", "2026"))
+        one_of("wrong_key_code", self.wrong_key_code, ("9009", "0401"))
+        one_of("repeated_delete", self.repeated_delete, ("0409", "ignored"))
+        one_of("chat_end", self.chat_end, ("envelope", "text"))
         for name in self.limits:
             interface_of(name)
 
@@ -135,10 +135,7 @@ class Settings:
         Raises:
             ValueError: One of them only says what the emulator starts with.
         """
-        fixed = sorted(_AT_START & changes.keys())
-        if fixed:
-            raise ValueError(f"{', '.join(fixed)} can't be changed while the emulator runs")
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # checked by callers
+        return changed(self, _AT_START, changes)
 
 
 _AT_START = frozenset(
@@ -181,8 +178,3 @@ class Options(TypedDict, total=False):
     not_ready_hint: float
     control: bool
     seed: int
-
-
-def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {value!r}")

@@ -17,9 +17,11 @@ from yarl import URL
 
 from .exchange import Exchange
 from .parsing import call_back_early, parse
-from .state import State, now
+from .provider import now
+from .state import State
+from .surface import RefusedError, Reply
 from .videos import Video
-from .wire import BAD_PARAMETERS, RefusedError, Reply, whole_number
+from .wire import BAD_PARAMETERS, whole_number
 
 _EXTENSIONS = frozenset({".mp4", ".avi", ".mkv", ".mov"})
 _MAX_TAGS = 20

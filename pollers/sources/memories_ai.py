@@ -12,12 +12,12 @@ come as ``video_no`` or ``videoNo``, numbers as numbers or text, and a missing c
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
 
 from pollers._core.model import Sighting
+from pollers.sources._http import data_of, deployment_of, guard_for, number_of, whole
 from pollers.sources.base import Pick, StatusWords
 from resilience import FatalError, Guard
 
@@ -62,13 +62,11 @@ class MemoriesVideos:
         unique_id: str | None = None,
         folder_id: int | str | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"base_url={base_url!r}: expected an http(s) URL such as {BASE_URL}")
+        self.deployment = deployment_of(base_url, example=BASE_URL)
         self.session = session
-        self.guard = guard or guard_of(session) or Guard("memories_ai")
-        # stored with every job: no user name or password, and one spelling
-        self.deployment = parts.netloc.rpartition("@")[2].lower()
+        self.guard = guard or guard_for(
+            session, self.provider, deployment=self.deployment, api_key=api_key
+        )
         self._base_url = base_url.rstrip("/")
         self._headers = {"Authorization": api_key} if api_key else {}
         names = {"unique_id": unique_id, "folder_id": folder_id}
@@ -151,7 +149,7 @@ class MemoriesVideos:
             query = {"video_no": number, **{k: str(v) for k, v in self._where.items()}}
             self._sent()
             async with self.session.get(url, params=query, headers=self._headers) as response:
-                return await _read(response)
+                return await whole(response)
 
         await self._spaced()
         try:
@@ -173,7 +171,7 @@ class MemoriesVideos:
         url = f"{self._base_url}/{path}"
         self._sent()
         async with self.session.post(url, json=body, headers=self._headers) as response:
-            return await _read(response)
+            return await whole(response)
 
     def _sightings(self, data: Mapping[str, Any]) -> Iterator[tuple[str, Sighting]]:
         for video in _videos(data):
@@ -184,30 +182,12 @@ class MemoriesVideos:
             if status is None:
                 continue
             features = {
-                name: n for name in _FEATURES if (n := _number(video.get(name))) is not None
+                name: n for name in _FEATURES if (n := number_of(video.get(name))) is not None
             }
             yield (
                 str(number),
                 WORDS.sighting(str(number), status, cause=video.get("cause"), features=features),
             )
-
-
-def guard_of(session: aiohttp.ClientSession) -> Guard | None:
-    """The guard in a session's middlewares, if there is one."""
-    for middleware in getattr(session, "_middlewares", None) or ():
-        guard = getattr(middleware, "guard", None)
-        if isinstance(guard, Guard):
-            return guard
-    return None
-
-
-async def _read(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
-    """The whole answer, for the guard to judge with its status and headers."""
-    await response.read()
-    if response.ok and not isinstance(await response.json(content_type=None), dict):
-        # without an envelope it says nothing, least of all that there is no such video
-        raise aiohttp.ClientPayloadError("the answer is not a JSON object")
-    return response
 
 
 def _is_unknown_video(error: FatalError) -> bool:
@@ -216,7 +196,7 @@ def _is_unknown_video(error: FatalError) -> bool:
 
 
 async def _data(response: aiohttp.ClientResponse | None) -> Mapping[str, Any]:
-    data = (await response.json(content_type=None)).get("data") if response else None
+    data = await data_of(response)
     return data if isinstance(data, Mapping) else {}
 
 
@@ -226,19 +206,10 @@ def _videos(data: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 
 def _pages(data: Mapping[str, Any]) -> int:
-    total = _number(data.get("total_count", data.get("totalCount"))) or 0
-    size = _number(data.get("page_size", data.get("pageSize"))) or BATCH
+    total = number_of(data.get("total_count", data.get("totalCount"))) or 0
+    size = number_of(data.get("page_size", data.get("pageSize"))) or BATCH
     return max(1, -(-int(total) // max(1, int(size))))
 
 
 def _either(video: Mapping[str, Any], *names: str) -> Any:
     return next((video[name] for name in names if video.get(name) is not None), None)
-
-
-def _number(value: Any) -> float | None:
-    """Numbers come as numbers or as text."""
-    try:
-        number = math.nan if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

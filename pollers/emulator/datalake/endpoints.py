@@ -15,10 +15,12 @@ from pollers.emulator.datalake.lake import DEFAULT_COLLECTION, Ingest
 from pollers.emulator.datalake.wire import DATALAKE, NOT_READY, PREFIX
 from pollers.emulator.exchange import Exchange, table
 from pollers.emulator.parsing import parse
+from pollers.emulator.provider import now
 from pollers.emulator.requests import as_object, json_object
-from pollers.emulator.state import State, now
+from pollers.emulator.state import State
+from pollers.emulator.surface import Payload, RefusedError, Reply
 from pollers.emulator.uploads import Received, http_url, receive
-from pollers.emulator.wire import BAD_PARAMETERS, Payload, RefusedError, Reply, whole_number
+from pollers.emulator.wire import BAD_PARAMETERS, whole_number
 
 _KINDS = ("video/", "application/octet-stream")
 _TARGETS = ("caption", "event", "frame_embedding", "summary", "title", "transcription")

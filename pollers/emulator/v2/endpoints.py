@@ -10,12 +10,14 @@ from typing import Any
 
 from pollers.emulator.exchange import Exchange, table
 from pollers.emulator.parsing import parse
+from pollers.emulator.provider import now
 from pollers.emulator.requests import json_object
-from pollers.emulator.state import State, now
+from pollers.emulator.state import State
+from pollers.emulator.surface import RefusedError, Reply
 from pollers.emulator.uploads import http_url, receive
 from pollers.emulator.v2.wire import EXCEEDED, PREFIX, VISUAL_INTELLIGENCE, errored, good
 from pollers.emulator.videos import Video
-from pollers.emulator.wire import BAD_PARAMETERS, RefusedError, Reply
+from pollers.emulator.wire import BAD_PARAMETERS
 
 _ASSET_NOT_FOUND = "Asset not found"
 _FETCHED = frozenset({"http", "https", "gs"})
