@@ -5,12 +5,13 @@ reaches it can do everything.  A bad body is HTTP 400 with `{"error": …}`.
 
     POST faults    {"interface": "list", "fault": {"code": "0429", "times": 3}}   or "faults": […]
     POST videos    [{"video_no": "VI1", "parse_after": 2.5}, …]   or {"count": 9, "prefix": "VI", …}
+    POST scrapes   [{"task_id": "T1", "videos": [{"appears_after": 1.0, "parse_after": 2.0}]}, …]
     POST limits    {"interface": "list", "calls": 5, "per": 1.0}   "calls": null for no limit
     POST points    {"points": 100, "account": "default"}           added to the balance
     POST keys      {"keys": {"sk-a": "alice"}, "disabled": []}     "keys": null accepts any
     POST settings  {"ignore_video_nos": true}                      what `configure` takes
     GET  log       ?after=N: the requests from the N-th on, and the callbacks
-    GET  state     the loop's time, videos, limits, waiting faults
+    GET  state     the loop's time, videos, scraper tasks, limits, waiting faults
 """
 
 import json
@@ -86,6 +87,10 @@ def _videos(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"added": len(body)}
 
 
+def _scrapes(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+    return {"task_ids": [emulator.add_scrape(**entry).task_id for entry in body]}
+
+
 def _limits(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     emulator.set_limit(body["interface"], body["calls"], body.get("per", 1.0))
     return {}
@@ -108,6 +113,7 @@ def _settings(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
 _ACTS: dict[str, Act] = {
     "faults": _faults,
     "videos": _videos,
+    "scrapes": _scrapes,
     "limits": _limits,
     "points": _points,
     "keys": _keys,
@@ -131,6 +137,7 @@ def _state(emulator: "MemoriesEmulator") -> dict[str, Any]:
         "time": at,
         "videos": len(emulator.videos),
         "ended": ended,
+        "scrapes": len(emulator.scrapes),
         "requests": len(emulator.requests),
         "limits": {
             name: {"calls": limit.calls, "per": limit.per}

@@ -4,11 +4,11 @@ A read that finds nothing is a success: `data: null` of get_metadata, an empty l
 So are a wrong namespace, another account's video and one that is not visible yet.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from .exchange import Endpoint, Exchange
+from .scraping import SCRAPERS, get_video_ids_by_task_id
 from .state import State, now
 from .uploads import upload_file, upload_url
 from .videos import PARSE, Video
@@ -22,9 +22,7 @@ _FAILURE_WORDS = frozenset({"FAIL", "FAILED", "PARSE_ERROR"})
 
 async def list_videos(state: State, exchange: Exchange) -> Reply:
     """POST list_videos: a page of everything, of what was asked for, or of what matches."""
-    body = await _json(exchange)
-    if not isinstance(body, dict):
-        raise RefusedError(BAD_PARAMETERS, "the body must be a JSON object")
+    body = await exchange.json_object()
     page = whole_number(body.get("page") or 1, "page")
     size = whole_number(body.get("size") or state.settings.page_size, "size")
     if page < 1 or size < 1:
@@ -50,7 +48,7 @@ async def get_metadata(state: State, exchange: Exchange) -> Reply:
 
 async def delete_videos(state: State, exchange: Exchange) -> Reply:
     """POST delete_videos: a bare array of numbers; deletes all of them or, refused, none."""
-    body = await _json(exchange)
+    body = await exchange.json()
     if not isinstance(body, list) or not all(isinstance(item, str) for item in body):
         raise RefusedError(BAD_PARAMETERS, "the body must be a JSON array of video numbers")
     if not 1 <= len(body) <= _MAX_DELETED:
@@ -69,7 +67,11 @@ async def delete_videos(state: State, exchange: Exchange) -> Reply:
     return Reply(success(None))
 
 
-ENDPOINTS = tuple(
+_SCRAPERS = tuple(
+    Endpoint(method="POST", name=name, path=f"{PREFIX}/{name}", interface="scrape", handler=handler)
+    for name, handler in SCRAPERS.items()
+)
+ENDPOINTS = _SCRAPERS + tuple(
     Endpoint(
         method=method,
         name=handler.__name__,
@@ -83,16 +85,9 @@ ENDPOINTS = tuple(
         ("POST", "list_videos", "list", list_videos),
         ("GET", "get_metadata", "metadata", get_metadata),
         ("POST", "delete_videos", "delete", delete_videos),
+        ("GET", "get_video_ids_by_task_id", "task", get_video_ids_by_task_id),
     )
 )
-
-
-async def _json(exchange: Exchange) -> Any:
-    raw = await exchange.request.read()
-    try:
-        return json.loads(raw) if raw.strip() else {}
-    except ValueError as exc:
-        raise RefusedError(BAD_PARAMETERS, "the body is not JSON") from exc
 
 
 def _asked(body: dict[str, Any]) -> tuple[str, ...]:

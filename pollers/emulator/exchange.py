@@ -4,10 +4,12 @@ The order is that of a gateway: a scripted fault, the key, the limit, the balanc
 A request that is rejected at a door is not counted by the doors behind it.
 """
 
+import json
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 
@@ -15,7 +17,7 @@ from .faults import Armed, Fault
 from .log import Seen
 from .replies import send, send_fault, spoilt
 from .state import State, now
-from .wire import SUCCESS, TOO_MANY, RefusedError, Reply, failure
+from .wire import BAD_PARAMETERS, SUCCESS, TOO_MANY, RefusedError, Reply, failure
 
 Handler = Callable[[State, "Exchange"], Awaitable[Reply]]
 
@@ -45,6 +47,7 @@ class Exchange:
     account: str | None
     time: float = field(default_factory=now)
     video_nos: tuple[str, ...] = ()
+    task_id: str | None = None
     recorded: bool = False
 
     @property
@@ -53,6 +56,21 @@ class Exchange:
         if self.account is None:
             raise RuntimeError("the key was not checked")
         return self.account
+
+    async def json(self) -> Any:
+        """The body as JSON; an empty one is an empty object."""
+        raw = await self.request.read()
+        try:
+            return json.loads(raw) if raw.strip() else {}
+        except ValueError as exc:
+            raise RefusedError(BAD_PARAMETERS, "the body is not JSON") from exc
+
+    async def json_object(self) -> dict[str, Any]:
+        """The body, which must be a JSON object."""
+        body = await self.json()
+        if not isinstance(body, dict):
+            raise RefusedError(BAD_PARAMETERS, "the body must be a JSON object")
+        return body
 
     def record(
         self, state: State, *, code: str | None, status: int | None, fault: str | None = None
@@ -68,6 +86,7 @@ class Exchange:
             interface=self.interface,
             account=self.account,
             video_nos=self.video_nos,
+            task_id=self.task_id,
             code=code,
             status=status,
             fault=fault,

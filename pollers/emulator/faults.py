@@ -25,9 +25,15 @@ INTERFACES: Mapping[str, tuple[str, ...]] = {
     "list": ("list_videos",),
     "metadata": ("get_metadata",),
     "delete": ("delete_videos",),
+    "task": ("get_video_ids_by_task_id",),
+    "scrape": (
+        *("scraper", "scraper_tag", "scraper_url"),
+        *("scraper_public", "scraper_tag_public", "scraper_url_public"),
+    ),
 }
 _ALIASES = {paths[0]: name for name, paths in INTERFACES.items() if len(paths) == 1}
-_NAMES = frozenset({"any", "upload_file", "upload_url", *INTERFACES})
+_INTERFACE_OF = {path: name for name, paths in INTERFACES.items() for path in paths}
+_NAMES = frozenset({"any", *INTERFACES, *_INTERFACE_OF} - _ALIASES.keys())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +148,16 @@ def canonical(name: str) -> str:
         known = sorted(_NAMES | _ALIASES.keys())
         raise ValueError(f"unknown interface {name!r}; there are {', '.join(known)}")
     return name
+
+
+def interface_of(name: str) -> str:
+    """The interface that a name or a path's name counts for.
+
+    Raises:
+        ValueError: There is no such interface.
+    """
+    name = canonical(name)
+    return _INTERFACE_OF.get(name, name)
 
 
 class FaultBook:

@@ -12,9 +12,11 @@ class Seen:
         time: When it arrived, seconds on the loop's clock.
         method: The HTTP method.
         path: The path without its query.
-        interface: "upload", "list", "metadata", "delete"; "other" for an unknown path.
+        interface: "upload", "list", "metadata", "delete", "scrape", "task"; "other" for an unknown
+            path.
         account: Whose key it carried; None for nobody's.  The key itself is never kept.
         video_nos: The videos it asked for.
+        task_id: The scraper task it asked for or started.
         code: Code in the answer's envelope; None if it had none.
         status: HTTP status; None if nothing was sent.
         fault: Name of the fault that shaped the answer.
@@ -26,6 +28,7 @@ class Seen:
     interface: str
     account: str | None = None
     video_nos: tuple[str, ...] = ()
+    task_id: str | None = None
     code: str | None = None
     status: int | None = None
     fault: str | None = None

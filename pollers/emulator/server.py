@@ -7,19 +7,23 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
+from operator import itemgetter
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from aiohttp import web
 
 from .control import CONTROL, add_control
 from .endpoints import ENDPOINTS, PREFIX
 from .exchange import Endpoint, answer, begin
-from .faults import Fault, canonical
+from .faults import Fault, interface_of
 from .log import Called, Seen
 from .parsing import call_back_at_end, call_back_early
 from .quotas import DEFAULT_ACCOUNT, Limit
 from .replies import send
+from .scrapes import Scrape
+from .scraping import PUBLIC
+from .scraping import begin as begin_scrape
 from .settings import Options, Settings
 from .state import State, now
 from .videos import PARSE, Video
@@ -122,6 +126,11 @@ class MemoriesEmulator:
         return self._state.library.view
 
     @property
+    def scrapes(self) -> Mapping[str, Scrape]:
+        """All scraper tasks by id, of all accounts."""
+        return self._state.tasks.view
+
+    @property
     def limits(self) -> Mapping[str, Limit]:
         """The limit of each interface that has one."""
         return dict(self._state.windows.limits)
@@ -143,8 +152,8 @@ class MemoriesEmulator:
         """Script what goes wrong next.
 
         Args:
-            interface: "upload", "list", "metadata", "delete"; a path's name ("upload_url",
-                "list_videos", …; "upload_file" for `upload` alone); or "any".
+            interface: "upload", "list", "metadata", "delete", "scrape", "task"; a path's name
+                ("upload_url", "list_videos", …; "upload_file" for `upload` alone); or "any".
             faults: Used in this order.
         """
         for fault in faults:
@@ -215,11 +224,59 @@ class MemoriesEmulator:
             self._state.spawn(call_back_at_end(self._state, video))
         return video
 
+    def add_scrape(
+        self,
+        task_id: str | None = None,
+        *,
+        videos: Iterable[Mapping[str, Any]] = (),
+        known_after: float = 0.0,
+        fails_after: float | None = None,
+        account: str = DEFAULT_ACCOUNT,
+        unique_id: str = "default",
+        public: bool = False,
+        callback: str | None = None,
+    ) -> Scrape:
+        """Register a scraper task whose videos come and are parsed by script.
+
+        Args:
+            task_id: Its id; made up if None, replaced if known.
+            videos: For each video `appears_after` (seconds from now until the task's list has it;
+                0) and what `add_video` takes; `parse_after` and `visible_after`, in seconds from
+                now too, are as late as the appearance if they aren't given.
+            known_after: Seconds from now until reads know the task.
+            fails_after: Seconds from now until a task without videos gives up, which only a
+                callback tells; None: never.
+            account: Whose it is.
+            unique_id: Its namespace, and its videos'.
+            public: Whether its videos are in the public library, which list_videos doesn't show.
+            callback: URL of its callbacks.
+        """
+        at = now()
+        children = []
+        for video in videos:
+            fields = dict(video)
+            appears = fields.pop("appears_after", 0.0)
+            fields = {"parse_after": appears, "visible_after": appears} | fields
+            owner = PUBLIC if public else account
+            made = self.add_video(**fields, account=owner, unique_id=unique_id)
+            made.callback = callback
+            children.append((at + appears, made))
+        scrape = Scrape(
+            task_id=task_id or self._state.tasks.next_id(),
+            account=account,
+            unique_id=unique_id,
+            videos=sorted(children, key=itemgetter(0)),
+            known_at=at + known_after,
+            fails_at=math.inf if fails_after is None else at + fails_after,
+            callback=callback,
+        )
+        begin_scrape(self._state, scrape)
+        return scrape
+
     def set_limit(self, interface: str, calls: int | None, per: float = 1.0) -> None:
         """Allow `calls` requests in `per` seconds by account; None: as many as you like."""
         limit = None if calls is None else Limit(calls, per)
-        name = canonical(interface)
-        self._state.windows.set("upload" if name.startswith("upload") else name, limit)
+        self._state.windows.set(interface_of(interface), limit)
 
     def top_up(self, points: float, *, account: str = DEFAULT_ACCOUNT) -> float:
         """Add points to an account and return its balance; counting begins if it hadn't."""

@@ -7,12 +7,12 @@ methods.  The rest changes through `MemoriesEmulator.configure`.
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 from .faults import INTERFACES, canonical
 from .quotas import DOCUMENTED_LIMITS, Limit
 from .videos import Video
-from .wire import NO_PERMISSION, Dialect, Speech
+from .wire import NO_PERMISSION, Dialect, Speech, TaskListing
 
 ParseSeconds = float | Callable[[Video], float]
 
@@ -47,6 +47,10 @@ class Settings:
         visibility_delay: Seconds after an upload during which reads don't know the video.
         repeated_delete: "0409", or "ignored": a silent success.
         callback_client_id: Value of `clientId` in callbacks; None leaves it out.
+        task_listing: How the answer about a scraper task names its videos: bare "video_ids", or
+            `videos` with their status and their number under "video_no" or "videoNo"; None:
+            "video_ids" in 2025, "video_no" in 2026.
+        scrape_seconds: Seconds between two videos of a scraper task that was posted.
         callback_early: Whether the first callback is made when parsing begins (still with "PARSE").
         callback_times: How often a callback is made: 1, 2 for doubled, 0 for lost.
         callback_loss: Chance that a callback is lost, drawn from the seeded generator.
@@ -75,6 +79,8 @@ class Settings:
     visibility_delay: float = 0.0
     repeated_delete: Literal["0409", "ignored"] = "0409"
     callback_client_id: str | None = None
+    task_listing: TaskListing | None = None
+    scrape_seconds: float = 0.5
     callback_early: bool = False
     callback_times: int = 1
     callback_loss: float = 0.0
@@ -92,11 +98,13 @@ class Settings:
         _one_of("repeated_delete", self.repeated_delete, ("0409", "ignored"))
         for name in self.limits:
             _one_of("an interface of limits", canonical(name), tuple(INTERFACES))
+        if self.task_listing is not None:
+            _one_of("task_listing", self.task_listing, get_args(TaskListing))
 
     @property
     def speech(self) -> Speech:
         """How this deployment spells a video."""
-        return Speech(self.dialect, self.failure_word)
+        return Speech(self.dialect, self.failure_word, self.task_listing)
 
     @property
     def page_size(self) -> int:
@@ -156,6 +164,8 @@ class Options(TypedDict, total=False):
     visibility_delay: float
     repeated_delete: Literal["0409", "ignored"]
     callback_client_id: str | None
+    task_listing: TaskListing | None
+    scrape_seconds: float
     callback_early: bool
     callback_times: int
     callback_loss: float

@@ -22,6 +22,7 @@ from aiohttp import web
 from . import decoding
 from .faults import FaultBook
 from .quotas import Keys, Points, Windows
+from .scrapes import Tasks
 from .settings import Settings
 from .videos import Library
 
@@ -50,12 +51,13 @@ class Engine:
 
 
 class State:
-    """Settings, videos, quotas, faults and logs of one emulator."""
+    """Settings, videos, scraper tasks, quotas, faults and logs of one emulator."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.chance = random.Random(settings.seed)  # noqa: S311 a repeatable emulator
         self.library = Library()
+        self.tasks = Tasks()
         self.faults = FaultBook(self.chance)
         self.windows = Windows(settings.all_limits())
         self.keys = Keys(wrong_key_code=settings.wrong_key_code)

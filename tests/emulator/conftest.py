@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from pollers.emulator import MemoriesEmulator
 
-UNLIMITED = dict.fromkeys(("upload", "list", "metadata", "delete"))
+UNLIMITED = dict.fromkeys(("upload", "list", "metadata", "delete", "task", "scrape"))
 
 
 @dataclass

@@ -225,7 +225,9 @@ async def take(stream: AsyncIterator[Event], count: int) -> list[Event]:
 
 # -- the emulator -----------------------------------------------------------------------------
 
-UNLIMITED: Mapping[str, None] = dict.fromkeys(("upload", "list", "metadata", "delete"))
+UNLIMITED: Mapping[str, None] = dict.fromkeys(
+    ("upload", "list", "metadata", "delete", "task", "scrape")
+)
 KEY = "sk-test"
 
 
