@@ -23,6 +23,7 @@ def test_every_example_is_in_this_file():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "guard_a_session",
         "my_own_api",
+        "scrape_posts",
         "watch_videos",
     }
 
@@ -36,6 +37,13 @@ async def test_watch_videos_sees_both_ends():
     """One video is parsed, the other can't be."""
     ends = await load("watch_videos").on_this_machine()
     assert [type(event).__name__ for event in ends] == ["JobSucceeded", "JobFailed"]
+
+
+async def test_scrape_posts_tells_of_each_video():
+    """Two posts are two children of one task, and both are parsed."""
+    event = await load("scrape_posts").on_this_machine()
+    assert (type(event).__name__, event.status) == ("JobSucceeded", "2 of 2 parsed")
+    assert [child.state for child in event.children] == ["succeeded", "succeeded"]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

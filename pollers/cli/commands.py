@@ -49,7 +49,9 @@ def cli() -> None:
 @click.option(
     "--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True
 )
-@click.option("--kind", type=click.Choice(["videos"]), default="videos", show_default=True)
+@click.option(
+    "--kind", type=click.Choice(["videos", "scrapes"]), default="videos", show_default=True
+)
 @click.option("--base-url", metavar="URL", help="API root.  [default: the provider's]")
 @click.option(
     "--api-key-env",
@@ -78,7 +80,19 @@ def cli() -> None:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a video may be unknown to the API.",
+    help="How long a video or a task may be unknown to the API.",
+)
+@click.option(
+    "--expect",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of scrapes: so many videos will come of each task.  [default: not known]",
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Of scrapes: a task is whole when no video has come for so long.  [default: 30]",
 )
 @click.option(
     "--min-interval",

@@ -1,7 +1,7 @@
 """``pollers watch``: from ids to terminal events."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from pollers import JobHandle, JobSucceeded, Poller, PollerStopped, StoreError
 from pollers._core.events import Event
 from pollers.cli import OK, REFUSED, SOME_FAILED
 from pollers.cli.show import print_event
-from pollers.sources import MemoriesVideos
+from pollers.sources import MemoriesScrapes, MemoriesVideos, Source
 from pollers.sources.memories_ai import BASE_URL
 from resilience import Guard, Policy, ResilienceError
 
@@ -36,6 +36,8 @@ class WatchOptions:
     deadline: float
     grace: float
     min_interval: float
+    expect: int | None
+    settle: float | None
     on_refused: str
     again: bool
     output: str
@@ -50,8 +52,11 @@ async def watch(options: WatchOptions) -> int:
     guard = Guard(Policy.load(options.policy or options.provider), options.account)
     host = urlsplit(base_url).hostname or ""
     async with aiohttp.ClientSession(middlewares=[guard.aiohttp(hosts=[host])]) as session:
+        make: Callable[..., Source] = MemoriesVideos
+        if options.kind == "scrapes":
+            make = partial(MemoriesScrapes, grace=options.grace)
         try:
-            source = MemoriesVideos(session, guard=guard, api_key=key, base_url=base_url)
+            source = make(session, guard=guard, api_key=key, base_url=base_url)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         poller = Poller(
@@ -71,9 +76,9 @@ async def _watch_with(poller: Poller, options: WatchOptions) -> int:
     try:
         async with poller:
             ids = list(dict.fromkeys(options.ids))
-            handles = await poller.watch_many(ids, deadline=options.deadline, again=options.again)
+            handles = await _register(poller, ids, options)
             if options.output == "text":
-                count = f"{len(handles)} {options.kind if len(handles) > 1 else 'video'}"
+                count = f"{len(handles)} {options.kind if len(handles) > 1 else options.kind[:-1]}"
                 click.echo(f"watching {count} in {options.store}", err=True)
             async with anyio.create_task_group() as tasks:
                 for handle in handles:
@@ -83,6 +88,16 @@ async def _watch_with(poller: Poller, options: WatchOptions) -> int:
     if stopped is not None:
         return _stopped(stopped)
     return OK if all(isinstance(event, JobSucceeded) for event in ended) else SOME_FAILED
+
+
+async def _register(poller: Poller, ids: list[str], options: WatchOptions) -> list[JobHandle]:
+    try:
+        return await poller.watch_many(
+            ids, deadline=options.deadline, again=options.again, expect=options.expect,
+            settle=options.settle,
+        )  # fmt: skip
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 async def _print_result(handle: JobHandle, ended: list[Event], output: str) -> None:
