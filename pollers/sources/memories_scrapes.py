@@ -182,9 +182,10 @@ class MemoriesScrapes:
         try:
             return await self._videos.look(guard, lambda count: numbers[:count])
         except FatalError as error:
-            if len(numbers) == 1 or not is_unknown(error):
+            if not is_unknown(error):
                 raise
-        # Some deployments call a video that isn't visible yet an error, and don't say which it is.
+        # Some deployments call a video that isn't visible yet an error, and don't say which it is;
+        # the source of videos finds that out where there is only one.
         half = len(numbers) // 2
         first = await self._look_up_batch(guard, numbers[:half])
         return {**first, **await self._look_up_batch(guard, numbers[half:])}

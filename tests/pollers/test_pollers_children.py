@@ -123,6 +123,17 @@ def test_a_child_that_comes_back_was_never_gone() -> None:
     assert (told.phase, told.status) == (Phase.PENDING, "0 of 1 parsed")
 
 
+def test_a_set_that_grows_keeps_what_was_known() -> None:
+    """An end stays an end, and the grace of those that were absent goes on."""
+    one = family((0, 0, "ab"))
+    found(one, {"a": OK}, {}, now=0.0)
+    listed(one, "cab", asked=50.0, now=50.0)
+    assert still_open(one) == ["c", "b"]
+    found(one, {"c": OK}, {}, now=50.0)
+    told = fold("T1", one, word="parsed", expect=3, settle=0.0, now=60.0, grace=60.0)
+    assert (told.phase, told.status) == (Phase.SUCCEEDED, "2 of 3 parsed, 1 missing")
+
+
 def test_what_was_looked_up_is_the_truth_and_the_rest_is_hearsay() -> None:
     """The list's answer about children counts only for those that can't be looked up."""
     one = family((0, 0, "ab"))

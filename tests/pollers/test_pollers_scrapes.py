@@ -124,6 +124,23 @@ def test_videos_of_all_tasks_share_a_request() -> None:
     assert run_virtual(main) == [("list", 200), ("list", 100)]
 
 
+def test_a_video_of_two_tasks_is_asked_for_once() -> None:
+    """A post that is scraped again is the same video."""
+
+    async def main() -> Any:
+        async with world() as here:
+            source = scrapes(here)
+            for task_id in ("T1", "T2"):
+                again = [{"video_no": "VI1", "parse_after": None}]
+                here.emulator.add_scrape(task_id, videos=again)
+                await look(source, task_id, expect=1)
+            here.emulator.requests.clear()
+            seen = await look(source, "T1", "T2", expect=1)
+            return sorted(seen), here.asked()
+
+    assert run_virtual(main) == (["T1", "T2"], [("VI1",)])
+
+
 def test_a_look_takes_no_more_videos_than_fit_between_two_requests_for_a_task() -> None:
     """Eight hundred; what is left waits for the next look, and one huge task goes alone."""
 
