@@ -527,8 +527,9 @@ def _features(
     if span is not None and not 0.0 <= span < INFINITE:
         raise ValueError(f"settle={settle!r}: expected seconds, 0 or more")
     given = {k: v for k, v in {"expect": expect, "settle": span}.items() if v is not None}
-    for name in given.keys() - set(getattr(source, "watch_options", ())):
-        raise ValueError(f"{name}={given[name]!r}: jobs of kind {source.kind!r} have no children")
+    for name, value in given.items():
+        if name not in getattr(source, "watch_options", ()):
+            raise ValueError(f"{name}={value!r}: jobs of kind {source.kind!r} have no children")
     return given
 
 

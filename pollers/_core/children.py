@@ -7,7 +7,8 @@ Two questions are decided here, and asked of nobody else:
   not empty hasn't changed for ``settle`` seconds.  That span is measured from the *arrival* of the
   first answer with this set to the *sending* of the last request that was answered with it: shorter
   than the truth, never longer.  It is measured by whoever looks, and not over a restart: nobody saw
-  what happened meanwhile, so a new process takes up to ``settle`` seconds more.
+  what happened meanwhile, so a new process takes up to ``settle`` seconds more (and one that is
+  killed more often than that never gets there, unless ``expect`` was said).
 * **What do they add up to?**  While it isn't whole or a child is pending, the job is pending.  Else
   it succeeded if one of them did, and failed if all have.  A child that no answer has had for
   ``grace`` seconds isn't waited for; if nothing else came of the job, it is missing, as they are.

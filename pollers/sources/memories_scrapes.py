@@ -22,7 +22,7 @@ import anyio
 
 from pollers._core.children import Family, fold, found, is_whole, listed, still_open
 from pollers._core.model import Job, Phase, Sighting
-from pollers.sources.base import PickJobs
+from pollers.sources.base import PickJobs, printable
 from pollers.sources.memories_ai import (
     BASE_URL,
     BATCH,
@@ -208,5 +208,5 @@ class MemoriesScrapes:
 
 def _numbers(data: Mapping[str, Any]) -> list[str]:
     bare = data.get("video_ids")
-    texts = [str(one) for one in bare if one is not None] if isinstance(bare, list) else []
-    return [*texts, *(number for number, _ in numbered(data))]
+    found_bare = [one for one in bare if one is not None] if isinstance(bare, list) else []
+    return [printable(one) for one in (*found_bare, *(number for number, _ in numbered(data)))]

@@ -394,6 +394,7 @@ def parsed(numbers: list[str]) -> Any:
         ({"videos": [{"video_no": "VI1"}, {"videoNo": "VI2"}, None, "x", {}]}, ["VI1", "VI2"]),
         ({"videos": [{"video_no": None, "videoNo": 17, "duration": "12"}]}, ["17"]),
         ({"video_ids": ["VI1"], "videos": [{"video_no": "VI1", "status": "UNPARSE"}]}, ["VI1"]),
+        ({"video_ids": ["VI\ud83d"]}, ["VI?"]),  # half an emoji could not be stored
         ({"taskId": "T1", "video_ids": None}, []),
         ({"videos": None}, []),
         ({"videos": {}}, []),
