@@ -24,6 +24,7 @@ def test_every_example_is_in_this_file():
         "guard_a_session",
         "my_own_api",
         "remember_and_search",
+        "scrape_posts",
         "watch_videos",
     }
 
@@ -42,6 +43,13 @@ async def test_watch_videos_sees_both_ends():
 async def test_remember_and_search_finds_what_was_added():
     """Messages are added though the API is unavailable at first, processed, and found."""
     assert await load("remember_and_search").on_this_machine() == ["I like black cats"]
+
+
+async def test_scrape_posts_tells_of_each_video():
+    """Two posts are two children of one task, and both are parsed."""
+    event = await load("scrape_posts").on_this_machine()
+    assert (type(event).__name__, event.status) == ("JobSucceeded", "2 of 2 parsed")
+    assert [child.state for child in event.children] == ["succeeded", "succeeded"]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -82,7 +82,19 @@ def cli() -> None:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a job may be unknown to the API.",
+    help="How long a job, or a video of a scrape, may be unknown to the API.",
+)
+@click.option(
+    "--expect",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of scrapes: so many videos will come of each task.  [default: not known]",
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Of scrapes: a task is whole when no video has come for so long.  [default: 30]",
 )
 @click.option(
     "--min-interval",
@@ -182,8 +194,9 @@ def emulate(**given: Any) -> None:
 
     One port has all surfaces of memories_ai: Visual Search under /serve/api/v1, Visual Intelligence
     under /serve/api/v2, the Video Datalake under /serve/datalake/v1.  Interfaces for --limit are
-    upload, list, metadata, delete, search, chat, download, v2_upload, v2_metadata, v2_delete,
-    v2_task, v2_job, v2_transcription, vlm, datalake_ingest, datalake_read and datalake_search.
+    upload, list, metadata, delete, task, scrape, search, chat, download, v2_upload, v2_metadata,
+    v2_delete, v2_task, v2_job, v2_transcription, vlm, datalake_ingest, datalake_read and
+    datalake_search.
     """
     from pollers.cli.emulate import emulate as run
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from pollers.sources import MemoriesVideos, MemosFiles, MemosTasks, Source, memories_ai, memos_cloud
+from pollers.sources import (
+    MemoriesScrapes,
+    MemoriesVideos,
+    MemosFiles,
+    MemosTasks,
+    Source,
+    memories_ai,
+    memos_cloud,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +52,7 @@ PROVIDERS: Mapping[str, Provider] = {
     "memories_ai": Provider(
         base_url=memories_ai.BASE_URL,
         key_names=("MEMORIES_API_KEY", "MEMORIES_AI_API_KEY"),
-        kinds={"videos": MemoriesVideos},
+        kinds={"videos": MemoriesVideos, "scrapes": MemoriesScrapes},
     ),
     "memos_cloud": Provider(
         base_url=memos_cloud.BASE_URL,

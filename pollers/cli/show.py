@@ -35,6 +35,11 @@ def print_event(event: Event, output: str) -> None:
     told_too = ("cause", "reason", "code", "remedy")
     parts += [f"{name}: {facts[name]}" for name in told_too if facts.get(name)]
     click.echo("  ".join(parts))
+    if isinstance(event, JobEvent):
+        for child in event.children:
+            told_of = [child.id, f"{child.state:<10}", child.status or "-"]
+            told_of += [f"cause: {child.cause}"] if child.cause else []
+            click.echo(f"{'':10}{'  '.join(told_of)}")
 
 
 async def show_events(path: str, *, after: str, follow: bool, output: str) -> int:

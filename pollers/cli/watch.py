@@ -32,6 +32,8 @@ class WatchOptions:
     deadline: float
     grace: float
     min_interval: float
+    expect: int | None
+    settle: float | None
     on_refused: str
     again: bool
     output: str
@@ -47,8 +49,11 @@ async def watch(options: WatchOptions) -> int:
     guard = Guard(Policy.load(options.policy or options.provider), options.account)
     host = urlsplit(base_url).hostname or ""
     async with aiohttp.ClientSession(middlewares=[guard.aiohttp(hosts=[host])]) as session:
+        make = provider.kinds[kind]
+        if kind == "scrapes":
+            make = partial(make, grace=options.grace)  # its videos may be unknown, too
         try:
-            source = provider.kinds[kind](session, guard=guard, api_key=key, base_url=base_url)
+            source = make(session, guard=guard, api_key=key, base_url=base_url)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         poller = Poller(
@@ -68,7 +73,7 @@ async def _watch_with(poller: Poller, options: WatchOptions) -> int:
     try:
         async with poller:
             ids = list(dict.fromkeys(options.ids))
-            handles = await poller.watch_many(ids, deadline=options.deadline, again=options.again)
+            handles = await _register(poller, ids, options)
             if options.output == "text":
                 what = handles[0].key.kind.removesuffix("s") + ("s" if len(handles) > 1 else "")
                 click.echo(f"watching {len(handles)} {what} in {options.store}", err=True)
@@ -80,6 +85,16 @@ async def _watch_with(poller: Poller, options: WatchOptions) -> int:
     if stopped is not None:
         return _stopped(stopped)
     return OK if all(isinstance(event, JobSucceeded) for event in ended) else SOME_FAILED
+
+
+async def _register(poller: Poller, ids: list[str], options: WatchOptions) -> list[JobHandle]:
+    try:
+        return await poller.watch_many(
+            ids, deadline=options.deadline, again=options.again, expect=options.expect,
+            settle=options.settle,
+        )  # fmt: skip
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 async def _print_result(handle: JobHandle, ended: list[Event], output: str) -> None:

@@ -6,6 +6,7 @@ Imports neither `resilience` nor the rest of `pollers`.  PyAV is used if it is i
 from .faults import Fault
 from .log import Called, Seen
 from .memos import MemosEmulator, MemosFile, MemosSettings, MemosTask
+from .scrapes import Scrape
 from .server import MemoriesEmulator, serve
 from .settings import Settings
 from .videos import Video
@@ -18,6 +19,7 @@ __all__ = (
     "MemosFile",
     "MemosSettings",
     "MemosTask",
+    "Scrape",
     "Seen",
     "Settings",
     "Video",

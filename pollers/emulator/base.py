@@ -136,10 +136,10 @@ class Emulator(ABC, Generic[S]):
         """Script what goes wrong next.
 
         Args:
-            interface: One of the API's (Memories.ai: "upload", "list", "metadata", "delete", "search",
-                "chat", "download", those of its other surfaces "v2_upload", "vlm", "datalake_read",
-                …; MemOS Cloud: "add_message", "get_status", …); a path's name ("upload_url",
-                "chat_stream", …; "upload_file" for `upload` alone); or "any".
+            interface: One of the API's (Memories.ai: "upload", "list", "metadata", "delete", "task",
+                "scrape", "search", "chat", "download", of its other surfaces "v2_upload", "vlm",
+                "datalake_read", …; MemOS Cloud: "add_message", "get_status", …); a path's name
+                ("upload_url", "chat_stream", …; "upload_file" for `upload` alone); or "any".
             faults: Used in this order.
         """
         for fault in faults:

@@ -5,6 +5,7 @@ reaches it can do everything.  A bad body is HTTP 400 with `{"error": …}`.
 
     POST faults    {"interface": "list", "fault": {"code": "0429", "times": 3}}   or "faults": […]
     POST videos    [{"video_no": "VI1", "parse_after": 2.5}, …]   or {"count": 9, "prefix": "VI", …}
+    POST scrapes   [{"task_id": "T1", "videos": [{"appears_after": 1.0, "parse_after": 2.0}]}, …]
     POST assets    [{"asset_id": "re_1", "error": null}, …]        of Visual Intelligence
     POST tasks     [{"task_id": "t1", "ends_after": 2.5}, …]       of Visual Intelligence
     POST lake      [{"video_id": "vid_1", "ready_after": 9}, …]    of the Datalake
@@ -13,7 +14,7 @@ reaches it can do everything.  A bad body is HTTP 400 with `{"error": …}`.
     POST keys      {"keys": {"sk-a": "alice"}, "disabled": []}     "keys": null accepts any
     POST settings  {"ignore_video_nos": true}                      what `configure` takes
     GET  log       ?after=N: the requests from the N-th on, and the callbacks
-    GET  state     the loop's time, videos, limits, waiting faults
+    GET  state     the loop's time, videos, scraper tasks, limits, waiting faults
 """
 
 import json
@@ -91,6 +92,10 @@ def _videos(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"added": len(body)}
 
 
+def _scrapes(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+    return {"task_ids": [emulator.add_scrape(**entry).task_id for entry in body]}
+
+
 def _assets(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"asset_ids": [emulator.assets.add_asset(**entry).video_no for entry in body]}
 
@@ -130,6 +135,7 @@ COMMON_ACTS: dict[str, Act] = {
 }
 ACTS = COMMON_ACTS | {
     "videos": _videos,
+    "scrapes": _scrapes,
     "assets": _assets,
     "tasks": _tasks,
     "lake": _lake,

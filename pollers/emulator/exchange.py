@@ -17,6 +17,7 @@ from .replies import send, send_fault
 from .surface import RefusedError, Reply, Surface
 
 S = TypeVar("S", bound=ProviderState)
+Handler = Callable[[S, "Exchange"], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Endpoint(Generic[S]):
     name: str
     path: str
     interface: str
-    handler: Callable[[S, "Exchange"], Awaitable[Reply]]
+    handler: Handler[S]
     surface: Surface
 
     @property
@@ -36,7 +37,7 @@ class Endpoint(Generic[S]):
         return tuple(dict.fromkeys((self.name, self.interface, "any")))
 
 
-Row = tuple[str, str, str, Callable[[S, "Exchange"], Awaitable[Reply]]]
+Row = tuple[str, str, str, Handler[S]]
 """Method, path below the surface's root, interface, handler."""
 
 

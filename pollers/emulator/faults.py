@@ -25,6 +25,11 @@ INTERFACES: Mapping[str, tuple[str, ...]] = {
     "list": ("list_videos",),
     "metadata": ("get_metadata",),
     "delete": ("delete_videos",),
+    "task": ("get_video_ids_by_task_id",),
+    "scrape": (
+        *("scraper", "scraper_tag", "scraper_url"),
+        *("scraper_public", "scraper_tag_public", "scraper_url_public"),
+    ),
     "search": ("search",),
     "chat": ("chat_json", "chat_stream"),
     "download": ("download",),

@@ -28,11 +28,14 @@ class Limit:
 
 
 # Rate-limit page of v1.2 (October 2025).  It has no line for get_metadata: the list's is taken.
+# The line for the task status is the platform's of 2026.
 DOCUMENTED_LIMITS: Mapping[str, Limit] = {
     "upload": Limit(1),
     "list": Limit(5),
     "metadata": Limit(5),
     "delete": Limit(5),
+    "task": Limit(1),
+    "scrape": Limit(1, 60.0),
     "search": Limit(10),
     "chat": Limit(1),
     "download": Limit(12, 60.0),

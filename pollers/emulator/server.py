@@ -4,7 +4,8 @@ Everything that decides reads the running loop's clock, so the emulator also run
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, Unpack
 
@@ -19,6 +20,9 @@ from .faults import interface_of
 from .parsing import call_back_at_end, call_back_early
 from .provider import now
 from .quotas import DEFAULT_ACCOUNT, Limit
+from .scrapes import Scrape
+from .scraping import PUBLIC
+from .scraping import begin as begin_scrape
 from .settings import Options, Settings
 from .state import State
 from .surface import Surface
@@ -36,7 +40,8 @@ class MemoriesEmulator(Emulator[State]):
     `base_url` is Visual Search (v1.2), where errors come with HTTP 200 and a code in the body;
     `v2_url` is Visual Intelligence and `datalake_url` the Video Datalake, where the status is real.
     Uploaded files are really decoded if PyAV is installed; other videos are scripted with
-    `add_video`, `assets.add_asset` and `lake.add`.  What goes wrong is scripted with `fail`.
+    `add_video`, `add_scrape`, `assets.add_asset` and `lake.add`.  What goes wrong is scripted with
+    `fail`.
 
         async with MemoriesEmulator(port=0, dialect="2025") as emulator:
             emulator.add_video("VI1", parse_after=2.0)
@@ -62,11 +67,12 @@ class MemoriesEmulator(Emulator[State]):
         super().__init__(State(Settings(**settings)), host=host, port=port)
 
     def describe(self) -> dict[str, Any]:
-        """Videos, and how many of them are parsed or failed."""
+        """Videos, how many of them are parsed or failed, and scraper tasks."""
         at = now()
         return {
             "videos": len(self.videos),
             "ended": sum(video.ended_at(at) for video in self.videos.values()),
+            "scrapes": len(self.scrapes),
             "dialect": self.settings.dialect,
         }
 
@@ -89,6 +95,11 @@ class MemoriesEmulator(Emulator[State]):
     def videos(self) -> Mapping[str, Video]:
         """All videos by number, of all accounts, visible or not."""
         return self._state.library.view
+
+    @property
+    def scrapes(self) -> Mapping[str, Scrape]:
+        """All scraper tasks by id, of all accounts."""
+        return self._state.tasks.view
 
     @property
     def assets(self) -> Assets:
@@ -168,6 +179,55 @@ class MemoriesEmulator(Emulator[State]):
             self._state.spawn(call_back_early(self._state, video))
             self._state.spawn(call_back_at_end(self._state, video))
         return video
+
+    def add_scrape(
+        self,
+        task_id: str | None = None,
+        *,
+        videos: Iterable[Mapping[str, Any]] = (),
+        known_after: float = 0.0,
+        fails_after: float | None = None,
+        account: str = DEFAULT_ACCOUNT,
+        unique_id: str = "default",
+        public: bool = False,
+        callback: str | None = None,
+    ) -> Scrape:
+        """Register a scraper task whose videos come and are parsed by script.
+
+        Args:
+            task_id: Its id; made up if None, replaced if known.
+            videos: For each video `appears_after` (seconds from now until the task's list has it;
+                0) and what `add_video` takes; `parse_after` and `visible_after`, in seconds from
+                now too, are as late as the appearance if they aren't given.
+            known_after: Seconds from now until reads know the task.
+            fails_after: Seconds from now until a task without videos gives up, which only a
+                callback tells; None: never.
+            account: Whose it is.
+            unique_id: Its namespace, and its videos'.
+            public: Whether its videos are in the public library, which list_videos doesn't show.
+            callback: URL of its callbacks.
+        """
+        at = now()
+        children = []
+        for video in videos:
+            fields = dict(video)
+            appears = fields.pop("appears_after", 0.0)
+            fields = {"parse_after": appears, "visible_after": appears} | fields
+            owner = PUBLIC if public else account
+            made = self.add_video(**fields, account=owner, unique_id=unique_id)
+            made.callback = callback
+            children.append((at + appears, made))
+        scrape = Scrape(
+            task_id=task_id or self._state.tasks.next_id(),
+            account=account,
+            unique_id=unique_id,
+            videos=sorted(children, key=itemgetter(0)),
+            known_at=at + known_after,
+            fails_at=math.inf if fails_after is None else at + fails_after,
+            callback=callback,
+        )
+        begin_scrape(self._state, scrape)
+        return scrape
 
     def set_limit(self, interface: str, calls: int | None, per: float = 1.0) -> None:
         """Allow `calls` requests in `per` seconds by account; None: as many as you like."""

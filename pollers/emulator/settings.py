@@ -6,13 +6,13 @@ methods.  The rest changes through `MemoriesEmulator.configure`.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 from .choices import changed, one_of
 from .faults import interface_of
 from .quotas import DOCUMENTED_LIMITS, Limit
 from .videos import Video
-from .wire import NO_PERMISSION, Dialect, Speech
+from .wire import NO_PERMISSION, Dialect, Speech, TaskListing
 
 ChatEnd = Literal["envelope", "text"]
 ParseSeconds = float | Callable[[Video], float]
@@ -48,6 +48,10 @@ class Settings:
         visibility_delay: Seconds after an upload during which reads don't know the video.
         repeated_delete: "0409", or "ignored": a silent success.
         callback_client_id: Value of `clientId` in callbacks; None leaves it out.
+        task_listing: How the answer about a scraper task names its videos: bare "video_ids", or
+            `videos` with their status and their number under "video_no" or "videoNo"; None:
+            "video_ids" in 2025, "video_no" in 2026.
+        scrape_seconds: Seconds between two videos of a scraper task that was posted.
         callback_early: Whether the first callback is made when parsing begins (still with "PARSE").
         callback_times: How often a callback is made: 1, 2 for doubled, 0 for lost.
         callback_loss: Chance that a callback is lost, drawn from the seeded generator.
@@ -82,6 +86,8 @@ class Settings:
     visibility_delay: float = 0.0
     repeated_delete: Literal["0409", "ignored"] = "0409"
     callback_client_id: str | None = None
+    task_listing: TaskListing | None = None
+    scrape_seconds: float = 0.5
     callback_early: bool = False
     callback_times: int = 1
     callback_loss: float = 0.0
@@ -104,11 +110,13 @@ class Settings:
         one_of("chat_end", self.chat_end, ("envelope", "text"))
         for name in self.limits:
             interface_of(name)
+        if self.task_listing is not None:
+            one_of("task_listing", self.task_listing, get_args(TaskListing))
 
     @property
     def speech(self) -> Speech:
         """How this deployment spells a video."""
-        return Speech(self.dialect, self.failure_word)
+        return Speech(self.dialect, self.failure_word, self.task_listing)
 
     @property
     def page_size(self) -> int:
@@ -165,6 +173,8 @@ class Options(TypedDict, total=False):
     visibility_delay: float
     repeated_delete: Literal["0409", "ignored"]
     callback_client_id: str | None
+    task_listing: TaskListing | None
+    scrape_seconds: float
     callback_early: bool
     callback_times: int
     callback_loss: float

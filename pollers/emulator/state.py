@@ -22,6 +22,7 @@ from .exchange import Exchange
 from .faults import INTERFACES
 from .provider import ProviderState, now
 from .quotas import Keys, Points
+from .scrapes import Tasks
 from .settings import Settings
 from .v2.assets import Assets
 from .videos import Library
@@ -43,7 +44,7 @@ class Engine:
 
 
 class State(ProviderState):
-    """Settings, videos, quotas, faults and logs of one emulator."""
+    """Settings, videos, scraper tasks, quotas, faults and logs of one emulator."""
 
     settings: Settings
 
@@ -57,6 +58,7 @@ class State(ProviderState):
             keys=keys,
         )
         self.library = Library()
+        self.tasks = Tasks()
         self.points = Points(settings.points)
         self.assets = Assets(now)
         self.lake = Lake(now)

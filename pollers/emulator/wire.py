@@ -49,6 +49,7 @@ _STATUSES: dict[Code, int] = {
 }
 
 Dialect = Literal["2025", "2026"]
+TaskListing = Literal["video_ids", "video_no", "videoNo"]
 
 
 def success(data: Any, *, flags: bool = True) -> Payload:
@@ -95,6 +96,7 @@ class Speech:
 
     dialect: Dialect
     failure_word: str
+    task_listing: TaskListing | None = None
 
     def number(self, value: float) -> int | str:
         """A whole number in this dialect's type."""
@@ -137,6 +139,18 @@ class Speech:
                 "height": self.number(video.height),
             }
         return entry
+
+    def task(self, task_id: str, videos: list[Video], now: float) -> Payload:
+        """The reply about a scraper task: what was downloaded so far, and nothing about the task.
+
+        The page of 2025 has bare `video_ids`; clients got `videos`, spelt in either way.
+        """
+        key = self.task_listing or ("video_ids" if self.dialect == "2025" else "video_no")
+        if key == "video_ids":
+            numbers = [video.video_no for video in videos]
+            return success({"taskId": task_id, "video_ids": numbers})
+        entries = [self.described(video, now) for video in videos]
+        return success({"videos": [{key: one.pop("video_no"), **one} for one in entries]})
 
     def page(self, videos: list[Video], *, page: int, size: int, total: int, now: float) -> Payload:
         """The reply to list_videos; in 2025 only `total_count` is a string, as documented."""

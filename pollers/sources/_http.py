@@ -1,6 +1,7 @@
 """What the sources of HTTP APIs have in common: the guard, the address, and reading answers."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -63,6 +64,12 @@ async def whole(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
 async def data_of(response: aiohttp.ClientResponse | None) -> Any:
     """What stands under ``data``, of any type; None if nothing was asked."""
     return (await response.json(content_type=None)).get("data") if response else None
+
+
+async def object_of(response: aiohttp.ClientResponse | None) -> Mapping[str, Any]:
+    """The object under ``data``; an empty one if there is something else, or nothing."""
+    data = await data_of(response)
+    return data if isinstance(data, Mapping) else {}
 
 
 def number_of(value: Any) -> float | None:

@@ -244,7 +244,9 @@ def phases(seen: dict[str, Sighting]) -> dict[str, Phase]:
 
 # -- the emulator -----------------------------------------------------------------------------
 
-UNLIMITED: Mapping[str, None] = dict.fromkeys(("upload", "list", "metadata", "delete"))
+UNLIMITED: Mapping[str, None] = dict.fromkeys(
+    ("upload", "list", "metadata", "delete", "task", "scrape")
+)
 KEY = "sk-test"
 
 

@@ -36,7 +36,9 @@ async def ingest_video(state: State, exchange: Exchange) -> Reply:
         _drop(received)
         return _accepted(exchange, known)
     try:
-        source = received.path if received else http_url(str(form.get("source_url") or ""))
+        source = (
+            received.path if received else http_url(str(form.get("source_url") or ""), "source_url")
+        )
         state.points.spend(exchange.owner, state.settings.upload_cost)
     except RefusedError:
         _drop(received)
@@ -189,7 +191,7 @@ async def _form(state: State, exchange: Exchange) -> tuple[dict[str, Any], Recei
         return await json_object(exchange.request), None
     fields, received = await receive(state, exchange.request, kinds=_KINDS)
     try:
-        return as_object("".join(fields.get("json", [])) or "{}"), received
+        return as_object("".join(fields.get("json", []))), received
     except RefusedError:
         _drop(received)
         raise

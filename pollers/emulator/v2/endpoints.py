@@ -56,7 +56,8 @@ async def delete_asset(state: State, exchange: Exchange) -> Reply:
 
 async def mai_transcript(state: State, exchange: Exchange) -> Reply:
     """POST {platform}/video/mai/transcript: starts a task; each call is a new, billed one."""
-    url = http_url(str((await json_object(exchange.request)).get("video_url") or ""))
+    body = await json_object(exchange.request)
+    url = http_url(str(body.get("video_url") or ""), "video_url")
     state.points.spend(exchange.owner, state.settings.upload_cost)
     seconds = state.settings.seconds_for(Video(video_no="", name=url.name, duration=10.0))
     task = state.assets.add_task(ends_after=seconds, result=_TRANSCRIPT, account=exchange.owner)
