@@ -60,11 +60,13 @@ class Fault:
         msg: Message of the envelope; by default the documented one of the code.  Alone and with
             `after_work`, it is what a chat's stream says at its end, in the place of "Done".
         status: HTTP status; 200 by default, or what goes with the code.
-        body: "envelope" (code and message), "json" (the same), "html" and "spring" (a proxy's error
-            page, and the framework's `{timestamp, path, status, error, requestId}`), "empty",
-            "null" (a success with `data: null`), "truncated" (half of the JSON, its length right),
-            "huge" (`huge_bytes` of valid JSON), "text" (what `text` says).  By default an envelope
-            if there is a code, the Spring body if there is only a status of 400 or more.
+        body: "envelope" (code and message), "json" (the same, also where the answer would be a
+            stream), "html" and "spring" (a proxy's error page, and the framework's
+            `{timestamp, path, status, error, requestId}`), "empty", "null" (a success with
+            `data: null`), "truncated" (half of the JSON, its length right), "huge" (`huge_bytes` of
+            valid JSON), "text" (what `text` says).  By default an envelope if there is a code, the
+            Spring body if there is only a status of 400 or more.  With `after_work`, the envelope
+            comes in the middle of a stream.
         text: The whole body, sent as it is.
         headers: Added to the answer, or replacing what it has, like `{"Retry-After": "3"}`.
         delay: Seconds on the loop's clock before the answer (`inf`: none until the server closes).

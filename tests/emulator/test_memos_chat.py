@@ -124,6 +124,29 @@ def test_an_error_in_the_middle_of_a_stream(errors) -> None:
     play(story, stream_errors=errors)
 
 
+@pytest.mark.parametrize(
+    ("fault", "kind", "whole"),
+    [
+        (Fault(body="json", code=50005, after_work=True), "application/json", True),
+        (Fault(body="truncated", after_work=True), "text/event-stream", False),
+    ],
+)
+def test_a_stream_that_was_begun_is_spoilt_as_a_body_or_a_stream(fault, kind, whole) -> None:
+    """One JSON body if the fault says so; half of the stream if truncated."""
+
+    async def story(memos: Memos) -> None:
+        memos.emulator.fail("chat", fault)
+        _, told, body = await memos.raw("chat", stream=True, **CHAT)
+        assert told == kind
+        if whole:
+            assert json.loads(body)["code"] == 50005
+        else:
+            assert body.startswith(b'event: message\ndata: {"type":"text","data":"You "}\n\n')
+            assert b'"type":"end"' not in body
+
+    play(story)
+
+
 def test_a_connection_that_breaks_in_the_middle_of_a_stream() -> None:
     """The first events arrive, then the connection is gone."""
 
