@@ -350,7 +350,7 @@ def test_tasks_wait_for_their_turn_and_videos_do_not() -> None:
     assert codes == {"0000"}
 
 
-@pytest.mark.parametrize("shared", ["guard", "middleware"])
+@pytest.mark.parametrize("shared", ["guard", "middleware", "session"])
 def test_two_kinds_share_one_account(shared: str) -> None:
     """One guard and one shard: nobody is fenced, and the documented limits are kept together."""
 
