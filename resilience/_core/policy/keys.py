@@ -106,7 +106,8 @@ ENDPOINT = (
         '`done`: if an attempt of ours got lost and the next is told "this exists", the call '
         "succeeded.", '"done"'),
     Key("limit", "table", _NOTHING,
-        "The documented rate. It is where the pace starts; what is measured replaces it.",
+        "The documented rate, for people and for `resilience lint`. Calls go at the rate that is "
+        "measured.",
         "{ calls = 5, per = 1.0 }"),
     Key("docs", "URL", _NOTHING,
         "Where it is documented.", '"https://farm.example/docs/render"'),
