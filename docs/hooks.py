@@ -11,10 +11,11 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from generate import api, catalogs, keys
+from generate import api, catalogs, keys, numbers
 
 _ROOT = Path(__file__).parent.parent
 _TAKEN = {"herd.svg": "bench/results/herd.svg"}
+_TABLES = {"keys": keys.tables, "numbers": numbers.table}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -35,10 +36,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Take out what is for the suite alone, and put the tables of keys in their place."""
+    """Take out what is for the suite alone, and put the generated tables in their place."""
     del page, config, files
     shown = re.sub(r"^<!--.*?-->\n?", "", markdown, flags=re.DOTALL | re.MULTILINE)
-    return shown.replace("{{ keys }}", keys.tables())
+    for name, table in _TABLES.items():
+        shown = shown.replace(f"{{{{ {name} }}}}", table())
+    return shown
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -3,7 +3,11 @@
 import re
 
 import pytest
+from generate import catalogs as tables
+from generate import keys, numbers
 from snippets_kit import ROOT, assert_like, blocks, look_up, run_document
+
+from resilience import CallSettings, Policy, catalogs
 
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
@@ -43,6 +47,53 @@ def test_a_page_has_only_what_is_run(page):
             assert f"python {block.title}" in shown, block.title
         elif block.language == "toml":
             assert block.title, "a policy that is shown is a file that is loaded"
+
+
+@pytest.mark.parametrize("name", catalogs())
+def test_a_catalog_s_page_has_every_code(name):
+    """Aliases, statuses, exceptions and endpoints too; every row has the cells of its table."""
+    page = tables.pages()[f"reference/codes/{name}.md"]
+    policy = Policy.load(name)
+    listed = [*policy.codes, *policy.table.http, *policy.table.exceptions, *policy.endpoints]
+    assert [one for one in listed if f"`{one}`" not in page] == []
+    assert_square(page)
+
+
+@pytest.mark.parametrize(
+    ("code", "cells"),
+    [
+        pytest.param("0429", ["quota, window", "1 s..32 s", "endpoint"], id="window"),
+        pytest.param("0402", ["quota, exhausted", "probe/1 min", "account"], id="exhausted"),
+        pytest.param("0003", ["fatal", "-", "request"], id="fatal"),
+    ],
+)
+def test_a_row_says_what_is_done(code, cells):
+    """Verdict, wait and scope, and then what it means."""
+    page = tables.pages()["reference/codes/memories_ai.md"]
+    (row,) = (line for line in page.splitlines() if f'id="{code}"' in line)
+    assert row.split(" | ")[1:4] == cells
+    assert Policy.load("memories_ai").explain(code).remedy in row
+
+
+def test_the_other_tables_are_whole():
+    """Keys of policy files, and the numbers of all libraries."""
+    assert_square(keys.tables())
+    assert_square(numbers.table())
+    assert len(numbers.table().splitlines()) == 6
+
+
+def assert_square(page):
+    """Within a table every row has as many cells as the first; a bar in code is no border."""
+    for table in re.findall(r"(?:^\|.*\n?)+", page, re.MULTILINE):
+        rows = [re.sub(r"`[^`]*`", "", row) for row in table.splitlines()]
+        assert {row.count("|") for row in rows} == {rows[0].count("|")}, rows[0]
+
+
+def test_every_option_is_documented():
+    """The page of options has all of them, and no other."""
+    options = text_of("reference/options.md").split("## What each verdict does")[0]
+    documented = re.findall(r"^\| `(\w+)` ", options, re.MULTILINE)
+    assert sorted(documented) == sorted(CallSettings.__annotations__)
 
 
 def test_every_page_is_in_the_menu():
