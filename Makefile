@@ -62,6 +62,8 @@ types: $(VENV)/.dev
 	MYPYPATH=docs $(BIN)/mypy --explicit-package-bases docs/generate
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# Material is kept until May 2027.  Zensical, which follows it, builds the same mkdocs.yml, but runs no hooks
+# as of 0.1.1; what the hooks do is in docs/generate, apart from the tool.
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 

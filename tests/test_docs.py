@@ -11,7 +11,7 @@ from resilience import CallSettings, Policy, catalogs
 
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
-LANGUAGES = {"python", "console", "text", "toml", "json"}
+LANGUAGES = {"python", "console", "text", "toml"}
 
 
 def text_of(page):
