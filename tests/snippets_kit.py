@@ -155,7 +155,12 @@ class Shell:
         """End what is in the background."""
         for process in self.running:
             process.terminate()
-            process.wait()
+        for process in self.running:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def assert_like(output, expected, source):
