@@ -59,6 +59,8 @@ class Loop:
         self._asked_at = 0.0
         self._hold_until = 0.0
         self._failures = 0
+        self._trouble: str | None = None
+        """Why the last look failed."""
         self._stalled_at: float | None = None
         self._told: set[str] = set()
 
@@ -113,7 +115,7 @@ class Loop:
             if self.watch.next_look() <= now and self._hold_until <= now:
                 await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
-            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._failures > 0))
+            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._trouble))
 
     async def _sleep(self) -> None:
         while True:
@@ -139,7 +141,7 @@ class Loop:
             return
         now = anyio.current_time()
         self._hold_until = max(self._asked_at + self.source.spacing, now)
-        self._failures = 0
+        self._failures, self._trouble = 0, None
         for word in self.watch.unknown_words(sightings.values()):
             self._tell_once(word)
         transitions = self.watch.saw(
@@ -154,6 +156,7 @@ class Loop:
             self._hold_until = now + self.source.spacing
             return  # something in the batch is wrong: find out what, it must not hold up the rest
         self._failures += 1
+        self._trouble = f"the last look failed: {error.code or error.reason}: {error.message}"
         pause = schedule.after_failure(
             self._failures, hint=error.retry_after, longest=self.poller.pace.max_interval,
             draw=self.poller.chance(),
@@ -164,9 +167,11 @@ class Loop:
         else:
             self.watch.failed(now=now, retry_at=now)
             self._hold_until = now + max(pause, self.source.spacing)
-        log.warning(
+        tell = log.info if refused or self._failures > 1 else log.warning  # once in a row
+        tell(
             "pollers.look_failed", kind=self.source.kind, account=self.shard.account,
-            code=error.code, reason=error.reason, retry_in=round(self._hold_until - now, 3),
+            code=error.code, title=error.title, reason=error.reason,
+            retry_in=round(self._hold_until - now, 3),
         )  # fmt: skip
         if refused:
             await self._refused(error, now)
@@ -178,6 +183,10 @@ class Loop:
         if self._stalled_at is None:
             self._stalled_at = now
             resume = error.resume_at.isoformat() if error.resume_at else None
+            log.warning(
+                "pollers.stalled", kind=self.source.kind, account=self.shard.account,
+                code=error.code, title=error.title, remedy=error.remedy, resume_at=resume,
+            )  # fmt: skip
             told = {
                 "code": error.code, "message": error.message, "title": error.title,
                 "remedy": error.remedy, "resume_at": resume,

@@ -70,10 +70,16 @@ def step(
 
 
 def expire(
-    job: Job, reason: str, *, at: float, looks: int, status: str | None = None
+    job: Job,
+    reason: str,
+    *,
+    at: float,
+    looks: int,
+    status: str | None = None,
+    cause: str | None = None,
 ) -> Transition:
     """Its time is over (``deadline``), or the provider does not know it (``missing``)."""
-    return _end(job, State.EXPIRED, at=at, looks=looks, status=status, reason=reason)
+    return _end(job, State.EXPIRED, at=at, looks=looks, status=status, cause=cause, reason=reason)
 
 
 def cancel(job: Job, *, at: float, looks: int) -> Transition:
