@@ -11,7 +11,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -20,6 +19,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
+from pollers._background import Background
 from pollers._core import schedule
 from pollers._core.events import TERMINAL, Event, Terminal, event_of, seq_of
 from pollers._core.model import Job, JobKey, NewJob, Shard, State
@@ -94,8 +94,8 @@ class Poller:
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
 
-    Use it as a context manager (a background task; leaving stops it cleanly), or call :meth:`run` in
-    a task group of your own.
+    Use it as a context manager (a background task; leaving stops it cleanly, on asyncio also from
+    another task, as test fixtures do), or call :meth:`run` in a task group of your own.
     """
 
     def __init__(
@@ -149,22 +149,20 @@ class Poller:
         self._begun = False
         self._stopped: PollerStopped | None = None
         self._scope: anyio.CancelScope | None = None
-        self._exit = AsyncExitStack()
+        self._background = Background()
 
     # -- life ---------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         self._check_fresh()
-        tasks = await self._exit.enter_async_context(anyio.create_task_group())
         try:
             await self._open()
+            await self._background.start(self._run)
         except BaseException:
             self._stop(None)
-            await self._exit.aclose()
             with anyio.CancelScope(shield=True):
                 await self.store.aclose()
             raise
-        tasks.start_soon(self._run)
         return self
 
     async def __aexit__(
@@ -177,8 +175,7 @@ class Poller:
             if error is None:
                 await self._drain()
             self._stop(None)
-            # without the block's own exception: a task group would wrap it into an exception group
-            await self._exit.__aexit__(None, None, None)
+            await self._background.ended()
         finally:
             self._stop(None)
             with anyio.CancelScope(shield=True):

@@ -1,5 +1,6 @@
 """The walk of somebody who only wants to know when a job is done."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pollers import JobExpired, JobSucceeded, Poller, StoreBusy
+from pollers import JobExpired, JobSucceeded, Poller, PollerStopped, StoreBusy
 from pollers.emulator import MemoriesEmulator
 from pollers.sources import CallableSource, MemoriesVideos
 from resilience.testing import FixedChance, run_virtual, wall
@@ -208,3 +209,52 @@ def test_a_program_without_logging_shows_that_it_is_in_trouble_and_ends_at_ctrl_
     assert "code='OSError'" in first
     assert rest.rstrip().endswith("KeyboardInterrupt")
     assert not Path(tmp_path / "jobs.db.lock").exists()
+
+
+@pytest.fixture
+async def poller():
+    """As people write it: pytest-asyncio sets up in one task and tears down in another."""
+    async with Poller(make_source()) as running:
+        yield running
+    assert isinstance(running.stopped, PollerStopped)
+
+
+async def test_a_poller_in_a_fixture(poller):
+    """It works, and is stopped cleanly by the task that didn't start it."""
+    assert isinstance(await (await poller.watch("render-17")).result(), JobSucceeded)
+
+
+async def test_started_by_one_task_and_stopped_by_another(tmp_path):
+    """As in an app whose framework has a task for each: nothing is left behind."""
+    before = asyncio.all_tasks()
+    poller = Poller(make_source(), store=tmp_path / "jobs.db")
+    await asyncio.create_task(poller.__aenter__())
+    assert isinstance(await (await poller.watch("render-17")).result(), JobSucceeded)
+    await asyncio.create_task(poller.__aexit__(None, None, None))
+    assert asyncio.all_tasks() == before
+    assert not (tmp_path / "jobs.db.lock").exists()
+
+
+async def test_cancelled_while_it_stops(tmp_path):
+    """A sink that hangs is waited for; whoever is cancelled meanwhile leaves nothing behind."""
+    before = asyncio.all_tasks()
+    hangs = asyncio.Event()
+
+    async def hang(_event):
+        hangs.set()
+        await asyncio.Event().wait()
+
+    async def life():
+        async with Poller(make_source(), store=tmp_path / "jobs.db", sinks=[hang]) as poller:
+            await poller.watch("render-17")
+            await hangs.wait()
+
+    living = asyncio.create_task(life())
+    await hangs.wait()
+    for _ in range(5):
+        await asyncio.sleep(0)  # it has left the block, and waits for the sink
+    living.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await living
+    assert asyncio.all_tasks() == before
+    assert not (tmp_path / "jobs.db.lock").exists()
