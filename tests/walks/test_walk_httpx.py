@@ -5,7 +5,8 @@ import openai
 import pytest
 
 from pollers.emulator import MemoriesEmulator
-from resilience import FatalError, Guard, raise_for_code, report
+from resilience import FatalError, Guard, RetriesExhausted, raise_for_code, report
+from resilience.testing import FixedChance, run_virtual, wall
 
 
 @pytest.fixture
@@ -66,3 +67,21 @@ async def test_a_wrong_key_is_http_200_and_told_all_the_same(guard):
     with pytest.raises(FatalError) as caught:
         raise_for_code(response)
     assert caught.value.remedy == "Check that the API key is valid and allowed to use this product."
+
+
+def test_a_wrapped_sdk_that_finds_nobody():
+    """The SDK's own exception hides a refused connection: nothing was sent, so it is tried again."""
+
+    async def main():
+        guard = Guard("http", wall=wall, chance=FixedChance(1.0))
+        async with openai.AsyncOpenAI(
+            api_key="sk", base_url="http://127.0.0.1:9", max_retries=0
+        ) as sdk:
+            with pytest.raises(RetriesExhausted) as caught:
+                await guard.wrap(sdk).chat.completions.create(model="m", messages=[])
+        return caught.value
+
+    error = run_virtual(main)
+    assert (error.code, error.attempts) == ("APIConnectionError", 4)
+    assert error.rule.key == "exceptions.httpx.ConnectError"
+    assert isinstance(error.__cause__, openai.APIConnectionError)
