@@ -1,5 +1,7 @@
 """The walk of somebody whose SDK is built on httpx."""
 
+import sys
+
 import httpx
 import openai
 import pytest
@@ -45,6 +47,13 @@ async def test_something_else_as_inner_transport(guard, inner):
     """What may stand there is named."""
     with pytest.raises(TypeError, match=r"not an httpx\.AsyncBaseTransport, e\.g\. AsyncHTTP"):
         guard.httpx(inner())
+
+
+def test_httpx_is_not_installed(guard, monkeypatch):
+    """The extra is named."""
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'resilience-pollers\[httpx\]'"):
+        guard.httpx()
 
 
 async def test_a_catalog_without_hosts(guard):

@@ -59,6 +59,41 @@ def test_a_sync_function_can_not_be_asked():
         make_source(lambda job_id: "complete")
 
 
+def test_something_else_can_not_be_asked():
+    """A source is made of a function."""
+    with pytest.raises(
+        TypeError, match="'render-17' can't be called: a source asks with an 'async"
+    ):
+        make_source("render-17")
+
+
+def test_a_field_of_another_name(caplog):
+    """A status that is never found is a job that never ends: that is said once, with what helps."""
+
+    async def other(_job_id):
+        return {"state": "complete"}
+
+    event, _ = watched(make_source(other))
+    assert (type(event), event.status) == (JobExpired, None)
+    [told] = [r.message for r in caplog.records if "pollers.no_status" in r.message]
+    assert "field='status'" in told
+    assert "CallableSource(status=…)" in told
+
+
+def test_a_batch_that_is_answered_by_a_list():
+    """Which status is whose can't be known; the expired job says what was expected."""
+
+    async def statuses(job_ids):
+        return ["complete" for _ in job_ids]
+
+    source = CallableSource(statuses, succeeded=["complete"], failed=["crashed"], batch=10)
+    event, _ = watched(source)
+    assert event.cause == (
+        "the last look failed: TypeError: with batch=10 the function must return a mapping from id "
+        "to status, not list"
+    )
+
+
 def test_one_word_instead_of_a_list():
     """``succeeded="complete"`` would be eight words of one letter."""
     with pytest.raises(TypeError, match="give a list of words, not one text"):
