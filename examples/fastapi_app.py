@@ -2,6 +2,7 @@
 
 Run it: ``pip install fastapi uvicorn``, then ``uvicorn --app-dir examples fastapi_app:app`` and
 ``curl -X PUT localhost:8000/videos/VI1``, ``curl -N localhost:8000/videos/VI1/events``.
+Stop it with ``--timeout-graceful-shutdown 5``, or an open stream keeps it alive until its job ends.
 One process writes to a store: with ``--workers 2`` the second worker stops and says so.  Give each
 a file of its own, or leave watching to one process and have the others ask it.
 """

@@ -5,6 +5,7 @@ request may go is the guard's.  What it adds is the order of things, and what ha
 fails.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
 from pollers._core.step import cancel
 from pollers._log import log
 from pollers._watch import INFINITE, Watch
-from pollers.sources.base import Source
+from pollers.sources.base import Source, printable
 from resilience import CallSettings, FatalError, QuotaError, ResilienceError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 UNKNOWN_PAUSE = 60.0
 """Seconds between looks while the API refuses us and neither it nor the policy says when."""
+
+_QUERY = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
+MOST_SAID = 500
+"""Characters of an error that an event repeats."""
 
 MOST_WORDS = 100
 """Unknown status texts that are reported: one may hold a percentage."""
@@ -156,7 +161,7 @@ class Loop:
             self._hold_until = now + self.source.spacing
             return  # something in the batch is wrong: find out what, it must not hold up the rest
         self._failures += 1
-        self._trouble = f"the last look failed: {error.code or error.reason}: {error.message}"
+        self._trouble = _trouble(error)
         pause = schedule.after_failure(
             self._failures, hint=error.retry_after, longest=self.poller.pace.max_interval,
             draw=self.poller.chance(),
@@ -239,6 +244,12 @@ class Loop:
         if word not in self._told and len(self._told) < MOST_WORDS:
             self._told.add(word)
             log.warning("pollers.unknown_status", kind=self.source.kind, status=word)
+
+
+def _trouble(error: ResilienceError) -> str:
+    """Why a look failed, for an event: whoever gets that must not get a key out of a URL's query."""
+    said = f"the last look failed: {error.code or error.reason}: {error.message}"
+    return printable(_QUERY.sub("?…", said))[:MOST_SAID]
 
 
 def _is_refusal(error: ResilienceError) -> bool:

@@ -143,7 +143,7 @@ def raise_for_code(response: object) -> None:
     if told is None:
         msg = (
             f"no guard saw this {type(response).__name__}: is its host in the policy's hosts? "
-            "(for a test server or a proxy: guard.aiohttp(hosts=['127.0.0.1']))"
+            "(for a test server or a proxy, give the adapter hosts=['127.0.0.1'])"
         )
         raise LookupError(msg)
     if told.error is not None:

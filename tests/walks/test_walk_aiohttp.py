@@ -108,7 +108,7 @@ async def test_a_test_server_that_nothing_guards():
     ):
         response = await page_of(session, emulator)
         assert report(response) is None
-        with pytest.raises(LookupError, match=r"guard\.aiohttp\(hosts=\['127\.0\.0\.1'\]\)"):
+        with pytest.raises(LookupError, match=r"give the adapter hosts=\['127\.0\.0\.1'\]"):
             raise_for_code(response)
 
 

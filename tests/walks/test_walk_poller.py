@@ -183,6 +183,19 @@ def test_a_function_with_a_bug_is_named_when_the_job_expires(caplog):
     assert {r.levelno for r in failures[1:]} <= {logging.INFO}
 
 
+def test_an_expired_job_tells_no_key(tmp_path):
+    """Clients repeat the URL in their errors; what stands in its query goes to no sink and no file."""
+
+    async def fails(_job_id):
+        raise OSError("no answer from url: /render?key=sk-secret&id=17 (gave up?) " + "x" * 1000)
+
+    event, _ = watched(make_source(fails), store=tmp_path / "jobs.db")
+    assert event.cause.startswith(
+        "the last look failed: OSError: no answer from url: /render?… (gave up?) xxx"
+    )
+    assert len(event.cause) == 500
+
+
 def test_a_job_that_only_takes_long_has_no_cause():
     """``cause`` of an expired job is for looks that failed."""
 
