@@ -16,6 +16,7 @@ def test_every_example_is_in_this_file():
         "guard_a_session",
         "my_own_api",
         "notebook_cell",
+        "plain_script",
         "provider",
         "starlette_app",
         "trio_httpx",

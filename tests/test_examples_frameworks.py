@@ -147,6 +147,17 @@ async def test_aiohttp_app_in_its_cleanup_ctx(monkeypatch):
             assert (refused.status, (await refused.json())["code"]) == (503, "9009")
 
 
+def test_plain_script_ends_with_a_code(monkeypatch, capsys):
+    """1 if a video failed, 0 if none did, and 3 with code and remedy if the key is refused."""
+    module = load("plain_script")
+    assert [asyncio.run(module.main(numbers)) for numbers in (["VI1", "VI2"], ["VI1"])] == [1, 0]
+    assert "VI1 is parsed\nVI2: unknown codec\n" in capsys.readouterr().out
+    with as_the_real_api(MemoriesEmulator(keys=["sk-good"]), monkeypatch, key="sk-bad"):
+        assert asyncio.run(module.main(["VI1"])) == 3
+    assert "9009 Permission denied" in (said := capsys.readouterr().err)
+    assert "what to do: Check that the API key is valid" in said
+
+
 def test_trio_with_httpx_and_a_poller():
     """Guard, transport and poller all run on trio."""
     assert trio.run(load("trio_httpx").main) == {"VI1": "PARSE", "VI2": "unknown codec"}
