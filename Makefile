@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-fork lint types bench clean
+.PHONY: help demo test test-fork lint types bench mutants clean
 
 help:
 	@echo "make demo    the main job on real videos, in about half a minute"
 	@echo "make test    the suite          make lint    ruff and the rooms"
 	@echo "make types   mypy and pyright   make bench   numbers, beside the peers"
+	@echo "make mutants faults put into the rooms that decide: does the suite notice?"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +24,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/memos-sdk 'MemoryOS>=2.0.33'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.mutants: pyproject.toml | $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable '.[mutants]'
+	@touch $@
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
@@ -54,5 +59,10 @@ types: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench
 
+# SAMPLE faults of each module (40), of the modules whose names contain ROOM, for at most MINUTES.
+mutants: $(VENV)/.mutants
+	$(BIN)/python tests/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ROOM),--room $(ROOM)) $(if $(MINUTES),--minutes $(MINUTES))
+
 clean:
-	rm -rf .venv .venv-fork build dist .coverage .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-fork build dist mutants .coverage .mypy_cache .ruff_cache .hypothesis

@@ -12,13 +12,14 @@ from pollers._core.events import (
     PollerResumed,
     PollerStalled,
 )
-from pollers._core.model import Job, JobKey, Sighting, State
+from pollers._core.model import Child, Job, JobKey, Sighting, State
 from pollers.errors import BadCursor, BadStore, Fenced, PollerStopped, StoreBusy, StoreError
 from pollers.poller import JobHandle, Poller
 
 __all__ = (
     "BadCursor",
     "BadStore",
+    "Child",
     "Event",
     "Fenced",
     "Job",

@@ -6,7 +6,7 @@ fails.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -61,7 +61,7 @@ class Loop:
         self._epoch = 0
         self._committing = anyio.Lock()
         self._nudge = anyio.Event()
-        self._asked_at = 0.0
+        self.asked_at = 0.0
         self._hold_until = 0.0
         self._failures = 0
         self._trouble: str | None = None
@@ -132,25 +132,21 @@ class Loop:
             with anyio.move_on_after(left if left < INFINITE else None):
                 await self._nudge.wait()
 
-    def _pick(self, count: int) -> list[str]:
-        self._asked_at = anyio.current_time()
-        return self.watch.pick(count)
-
     async def _look(self) -> None:
         try:
             guard = self.source.guard
             with guard.using(**_LOOK):  # not a view: that would yield to a block around the poller
-                sightings = await self.source.look(guard, self._pick)
+                sightings = await self.source.look(guard, _Pick(self))
         except ResilienceError as error:
             await self._look_failed(error)
             return
         now = anyio.current_time()
-        self._hold_until = max(self._asked_at + self.source.spacing, now)
+        self._hold_until = max(self.asked_at + self.source.spacing, now)
         self._failures, self._trouble = 0, None
         for word in self.watch.unknown_words(sightings.values()):
             self._tell_once(word)
         transitions = self.watch.saw(
-            sightings, asked=self._asked_at, now=now, wall=self.poller.wall()
+            sightings, asked=self.asked_at, now=now, wall=self.poller.wall()
         )
         await self._commit(transitions, self._resumed())
 
@@ -244,6 +240,22 @@ class Loop:
         if word not in self._told and len(self._told) < MOST_WORDS:
             self._told.add(word)
             log.warning("pollers.unknown_status", kind=self.source.kind, status=word)
+
+
+class _Pick:
+    """What a look gets its jobs from."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def __call__(self, count: int, *, dear: Callable[[Job], bool] | None = None) -> list[str]:
+        now = self._loop.asked_at = anyio.current_time()
+        return self._loop.watch.pick(count, now=now, dear=dear)
+
+    def job(self, remote_id: str) -> Job:
+        return next(
+            one.job for one in self._loop.watch.picked if one.job.key.remote_id == remote_id
+        )
 
 
 def _trouble(error: ResilienceError) -> str:

@@ -92,10 +92,15 @@ class Watch:
             heapq.heappop(self._overdue)
         return self._overdue[0][0] if self._overdue else INFINITE
 
-    def pick(self, count: int) -> list[str]:
-        """The ids to ask for now: those that are due, then those that are next, which cost nothing."""
+    def pick(
+        self, count: int, *, now: float = INFINITE, dear: Callable[[Job], bool] | None = None
+    ) -> list[str]:
+        """The ids to ask for now: those that are due, then those that are next, which cost nothing.
+
+        A job that does cost a request of its own (``dear``) is taken if it is due, and one at most.
+        """
         self._put_back()
-        self.picked = self._picked_again() or self._picked_soonest(count)
+        self.picked = self._picked_again() or self._picked_soonest(count, now, dear)
         return [one.job.key.remote_id for one in self.picked]
 
     def _put_back(self) -> None:
@@ -115,20 +120,25 @@ class Watch:
         self._half = []
         return []
 
-    def _picked_soonest(self, count: int) -> list[Watched]:
+    def _picked_soonest(
+        self, count: int, now: float, dear: Callable[[Job], bool] | None
+    ) -> list[Watched]:
         picked: list[Watched] = []
         left: list[tuple[float, int]] = []
+        room_for_dear = True
         while self._due and len(picked) < min(count, self._batch):
             entry = heapq.heappop(self._due)
             if not self._is_current(entry):
                 continue
             one = self.jobs[entry[1]]
-            if not one.odd:
-                picked.append(one)
-            elif picked:
-                left.append(entry)
-            else:
+            is_dear = dear is not None and dear(one.job)
+            if one.odd and not (picked or left):
                 return [one]  # the soonest of all, so it is due
+            if one.odd or (is_dear and not (room_for_dear and one.next_at <= now)):
+                left.append(entry)
+                continue
+            room_for_dear = room_for_dear and not is_dear
+            picked.append(one)
         for entry in left:
             heapq.heappush(self._due, entry)
         return picked
@@ -199,7 +209,8 @@ class Watch:
 
     def unknown_words(self, sightings: Iterable[Sighting]) -> list[str]:
         """Status texts that nobody has told us the meaning of."""
-        return sorted({one.status or "" for one in sightings if not one.known})
+        everybody = (one for seen in sightings for one in (seen, *seen.children))
+        return sorted({one.status or "" for one in everybody if not one.known})
 
     def _take_picked(self) -> list[Watched]:
         picked, self.picked = self.picked, []

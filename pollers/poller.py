@@ -25,7 +25,7 @@ from pollers._core.events import TERMINAL, Event, Terminal, event_of, seq_of
 from pollers._core.model import Job, JobKey, NewJob, Shard, State
 from pollers._log import log
 from pollers._loop import Loop
-from pollers._watch import Pace
+from pollers._watch import INFINITE, Pace
 from pollers.errors import PollerStopped, StoreError
 from pollers.sinks.callback import Callback, CallbackSink
 from pollers.sources.base import Source
@@ -300,6 +300,8 @@ class Poller:
         submitted_at: float | None = None,
         kind: str | None = None,
         account: str | None = None,
+        expect: int | None = None,
+        settle: float | timedelta | None = None,
     ) -> JobHandle:
         """Watch a job; returns when that is stored.
 
@@ -314,15 +316,18 @@ class Poller:
             submitted_at: when the work was handed in (seconds since the epoch), if you know.
             kind: of the source, if there are several.
             account: of the source, if there are several.
+            expect: for kinds with children (scraper tasks): how many there will be.
+            settle: for kinds with children: seconds for which no further child must have come;
+                None takes the source's.  Both are stored with the job.
 
         Raises:
-            ValueError: no such source, or ``data`` is not JSON.
+            ValueError: no such source, ``data`` is not JSON, or the kind has no children.
             PollerStopped: the poller ended.
             RuntimeError: the poller was not started, and isn't for five seconds.
         """
         handles = await self.watch_many(
             [(job_id, data)], deadline=deadline, again=again, submitted_at=submitted_at, kind=kind,
-            account=account,
+            account=account, expect=expect, settle=settle,
         )  # fmt: skip
         return handles[0]
 
@@ -335,6 +340,8 @@ class Poller:
         submitted_at: float | None = None,
         kind: str | None = None,
         account: str | None = None,
+        expect: int | None = None,
+        settle: float | timedelta | None = None,
     ) -> list[JobHandle]:
         """Watch many jobs in one transaction: ids, or pairs of id and data.  See :meth:`watch`."""
         if isinstance(items, str):
@@ -344,10 +351,11 @@ class Poller:
         loop = self._loop_for(kind, account)
         now = self.wall()
         until = None if deadline is None else now + _seconds(deadline)
+        features = _features(loop.source, expect, settle)
         new = [
             NewJob(
                 key=loop.key(*_named(job_id)), created_at=now, deadline=until,
-                submitted_at=submitted_at, data=_json_value(data),
+                submitted_at=submitted_at, data=_json_value(data), features=features,
             )
             for job_id, data in (item if isinstance(item, tuple) else (item, None) for item in items)
         ]  # fmt: skip
@@ -530,6 +538,22 @@ def _json_value(data: Any) -> Any:
         return msgspec.json.decode(msgspec.json.encode(data))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"data={data!r} is not a JSON value: {error}") from None
+
+
+def _features(
+    source: Source, expect: int | None, settle: float | timedelta | None
+) -> dict[str, Any]:
+    """What the source of these jobs is to know about each of them."""
+    if expect is not None and (isinstance(expect, bool) or expect < 1):
+        raise ValueError(f"expect={expect!r}: how many there will be, at least 1")
+    span = None if settle is None else _seconds(settle)
+    if span is not None and not 0.0 <= span < INFINITE:
+        raise ValueError(f"settle={settle!r}: expected seconds, 0 or more")
+    given = {k: v for k, v in {"expect": expect, "settle": span}.items() if v is not None}
+    for name, value in given.items():
+        if name not in getattr(source, "watch_options", ()):
+            raise ValueError(f"{name}={value!r}: jobs of kind {source.kind!r} have no children")
+    return given
 
 
 def _seconds(span: float | timedelta) -> float:

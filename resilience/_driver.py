@@ -10,6 +10,7 @@ Cancellation passes through every await untouched, and what the call held goes b
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Self
 
 import anyio
 
@@ -41,10 +42,14 @@ from resilience.records import AttemptRecord, CallRecord, ShadowRecord
 
 
 class Call:
-    """One guarded call on the slow lane: everything that its attempts have in common."""
+    """One guarded call on the slow lane: everything that its attempts have in common.
+
+    It is under way inside ``with``.  To wait for its first attempt it needs no more than its ticket,
+    so whoever wants to hold little meanwhile enters the queue first and gives ``run`` what came of it.
+    """
 
     __slots__ = (
-        "_described", "endpoint", "maybe", "method", "options", "shared", "started", "ticket",
+        "_described", "_run", "endpoint", "maybe", "method", "options", "shared", "started", "ticket",
     )  # fmt: skip
 
     def __init__(
@@ -67,12 +72,21 @@ class Call:
         self.ticket = shared.ticket(options, endpoint, self.started + left)
         self.maybe = 0
         self._described = shared.policy.endpoints.get(endpoint)
+        self._run: object = None
+
+    def __enter__(self) -> Self:
+        self._run = self.shared.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shared.end(self._run)
 
     async def run(
         self,
         attempt: Callable[[], Awaitable[Attempted]],
         *,
-        replayable: Callable[[Attempted], bool] = lambda _: True,
+        replayable: Callable[[Attempted], bool],
+        entered: Permit | Refuse | None = None,
         first: Attempted | None = None,
         epoch: int = 0,
     ) -> Finished:
@@ -81,39 +95,36 @@ class Call:
         Args:
             attempt: makes one attempt and judges it; raises nothing but cancellation.
             replayable: whether the request can be sent once more after this attempt.
+            entered: what ``Shared.enter`` gave, if that was asked before.
             first: an attempt that was already made (on the fast lane).
             epoch: what dates ``first``.
         """
         if not self.shared.enforce:
             return await self._watch(attempt, replayable, first, epoch)
-        run = self.shared.begin()
-        try:
-            permit: Permit | None = None
-            if first is not None:
-                permit = Permit(self.ticket, epoch, sent_at=self.started)
-                self.ticket.sent = 1
-                if self.shared.now().loop >= self.ticket.deadline:
+        permit: Permit | None = None
+        if first is not None:
+            permit = Permit(self.ticket, epoch, sent_at=self.started)
+            self.ticket.sent = 1
+            if self.shared.now().loop >= self.ticket.deadline:
+                return self._overdue(permit)
+        while True:
+            if permit is None:
+                entered = entered or await self.shared.enter(self.ticket, first)
+                if isinstance(entered, Refuse):
+                    return self._refused(entered, first)
+                permit, entered = entered, None
+                if first is not None:
+                    with self.shared.holding(permit):
+                        await release_response(first)
+                first = await self._attempt(attempt, permit)
+                if first is None:
                     return self._overdue(permit)
-            while True:
-                if permit is None:
-                    entered = await self.shared.enter(self.ticket, first)
-                    if isinstance(entered, Refuse):
-                        return self._refused(entered, first)
-                    permit = entered
-                    if first is not None:
-                        with self.shared.holding(permit):
-                            await release_response(first)
-                    first = await self._attempt(attempt, permit)
-                    if first is None:
-                        return self._overdue(permit)
-                assert first is not None  # noqa: S101
-                answer = self._answer(permit, first, replayable)
-                if not isinstance(answer, Again):
-                    return self._over(first, answer)
-                permit = None
-                await self._pause(answer, first)
-        finally:
-            self.shared.end(run)
+            assert first is not None  # noqa: S101
+            answer = self._answer(permit, first, replayable)
+            if not isinstance(answer, Again):
+                return self._over(first, answer)
+            permit = None
+            await self._pause(answer, first)
 
     async def _watch(
         self,
@@ -123,27 +134,24 @@ class Call:
         epoch: int,
     ) -> Finished:
         """Attempt once, whatever the machine says, and tell what it would have done."""
-        machine, run = self.shared.machine, self.shared.begin()
+        machine = self.shared.machine
         before: Admission = Park()
-        try:
-            if first is None:
-                now = self.shared.now()
-                before = machine.ask(self.ticket, self.ticket.keys, now)
-                permit = machine.overrule(self.ticket, before, now)
-                self.ticket.sent += 1
-                with self.shared.holding(permit):
-                    first = await attempt()
-            else:
-                permit = Permit(self.ticket, epoch, sent_at=self.started)
-                before = Go(permit)
-                self.ticket.sent = 1
+        if first is None:
             now = self.shared.now()
-            found, answer = self._judged(permit, first, replayable, now)
-            machine.leave(self.ticket, now)  # a retry that it would have paid for
-            self._record_shadow(found, before, answer)
-            return self._ended(first, None, None, None)
-        finally:
-            self.shared.end(run)
+            before = machine.ask(self.ticket, self.ticket.keys, now)
+            permit = machine.overrule(self.ticket, before, now)
+            self.ticket.sent += 1
+            with self.shared.holding(permit):
+                first = await attempt()
+        else:
+            permit = Permit(self.ticket, epoch, sent_at=self.started)
+            before = Go(permit)
+            self.ticket.sent = 1
+        now = self.shared.now()
+        found, answer = self._judged(permit, first, replayable, now)
+        machine.leave(self.ticket, now)  # a retry that it would have paid for
+        self._record_shadow(found, before, answer)
+        return self._ended(first, None, None, None)
 
     # -- one attempt --------------------------------------------------------------------------
 

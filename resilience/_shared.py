@@ -24,7 +24,6 @@ from resilience._core.admission.model import (
     Go,
     Keys,
     Kind,
-    Park,
     Permit,
     Place,
     Refuse,
@@ -36,6 +35,7 @@ from resilience._core.policy.model import ACCOUNT, ENDPOINT, REQUEST, Classifica
 from resilience._core.policy.unlisted import Unlisted
 from resilience._hedge import Durations
 from resilience._options import INFINITE, Options, seconds
+from resilience._waker import Waker, new_waker
 from resilience.policies import Policy
 from resilience.records import Record
 
@@ -71,7 +71,7 @@ class Shared:
         self._keys: dict[str, Keys] = {}
         self.lanes_by_name: dict[str, Lane] = {}
         self.lane_of_request = lru_cache(MOST_TOPICS)(self._lane_of_request)
-        self._events: dict[Ticket, anyio.Event] = {}
+        self._wakers: dict[Ticket, Waker] = {}
         self._leader: Ticket | None = None
         self._planned = INFINITE
         self._run: object | None = None
@@ -133,7 +133,7 @@ class Shared:
     def _bury(self) -> None:
         """The last loop was closed with calls under way; they can't go on, and hold nothing."""
         self.machine.forget_waiting()
-        self._events.clear()
+        self._wakers.clear()
         self._leader, self._planned = None, INFINITE
         self.active = 0
 
@@ -242,46 +242,42 @@ class Shared:
         """Wait until the machine lets this call send an attempt, or refuses it.
 
         What the ``last`` attempt brought is discarded before any wait; a refusal on the spot leaves
-        it intact for the caller.
+        it intact for the caller.  All the waiting is in this one frame: whoever waits keeps it.
         """
         match self.machine.ask(ticket, ticket.keys, self.now()):
             case Go(permit):
                 return permit
             case Refuse() as refusal:
                 return refusal
-            case Park():
-                if last is not None:
-                    with self.holding(ticket):
-                        await release_response(last)
-                await self._wait(ticket)
-        if ticket.place is Place.REFUSED and ticket.refusal is not None:
-            return ticket.refusal
-        assert ticket.permit is not None  # noqa: S101  # a ticket leaves the queue in two ways
-        return ticket.permit
-
-    async def _wait(self, ticket: Ticket) -> None:
-        event = anyio.Event()
         try:
-            # or it was its turn already, while the last response was let go
-            if ticket.place is Place.PARKED:
-                self._events[ticket] = event
-                self.pump()
+            if last is not None:
+                await release_response(last)
             while ticket.place is Place.PARKED:
+                waker = self._wakers[ticket] = new_waker()
                 if self._leader is None or self._leader is ticket:
-                    self._leader = ticket
-                    self._planned = self._pump()
-                    if ticket.place is Place.PARKED:
-                        await self._sleep(event)
+                    await self._lead(ticket, waker)
                 else:
-                    await event.wait()
-                if ticket.place is Place.PARKED and event.is_set():  # to lead, or to plan anew
-                    event = self._events[ticket] = anyio.Event()
+                    self.pump()  # the leader may have to look earlier now
+                    await waker
         except BaseException:
             self._gone(ticket)
             self.leave(ticket)  # also gives back a grant that came too late
             raise
         if self._leader is None:
             self.pump()
+        if ticket.place is Place.REFUSED and ticket.refusal is not None:
+            return ticket.refusal
+        assert ticket.permit is not None  # noqa: S101  # a ticket leaves the queue in two ways
+        return ticket.permit
+
+    async def _lead(self, ticket: Ticket, waker: Waker) -> None:
+        """Decide what can be decided, then sleep until the next decision, or until woken."""
+        self._leader = ticket
+        self._planned = self._pump()
+        if ticket.place is Place.PARKED:
+            left = self._planned - anyio.current_time()
+            with anyio.move_on_after(max(left, 0.0) if left < INFINITE else CALENDAR_NAP):
+                await waker
 
     def leave(self, held: Ticket | Permit) -> None:
         """A caller is gone: give back what it held, and let others have it."""
@@ -304,34 +300,27 @@ class Shared:
 
     def _gone(self, ticket: Ticket) -> None:
         """It waits no more, so it can't lead either."""
-        self._events.pop(ticket, None)
+        self._wakers.pop(ticket, None)
         if self._leader is ticket:
             self._leader, self._planned = None, INFINITE
-
-    async def _sleep(self, event: anyio.Event) -> None:
-        left = self._planned - anyio.current_time()
-        with anyio.move_on_after(max(left, 0.0) if left < INFINITE else CALENDAR_NAP):
-            await event.wait()
 
     def pump(self) -> None:
         """Let the machine decide, wake who is concerned, and see that somebody is watching."""
         if not self.machine.parked:
             return
         wake = self._pump()
-        leader = self._leader
-        if leader is None:
-            leader = next(iter(self._events), None)
-        elif wake >= self._planned:
-            return
-        if leader is not None:
-            self._events[leader].set()
+        if self._leader is not None:
+            if wake < self._planned:
+                self._wakers[self._leader].wake()
+        elif self._wakers:
+            next(iter(self._wakers.values())).wake()  # to lead
 
     def _pump(self) -> float:
         grants, refusals, wake = self.machine.pump(self.now())
         for ticket in (*grants, *refusals):
-            event = self._events.get(ticket)
-            if event is not None:
-                event.set()
+            waker = self._wakers.get(ticket)
+            if waker is not None:
+                waker.wake()
                 self._gone(ticket)
         return INFINITE if wake is None else wake
 

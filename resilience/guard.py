@@ -10,39 +10,29 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Never, ParamSpec, TypeVar, Unpack, cast, overload
 
 import anyio
 
 from resilience import _state, observe
-from resilience._attempt import Attempted, Finished, First, release_response
+from resilience._attempt import Attempted, Finished
 from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
 from resilience._core.admission.breaker import CircuitBreaker
 from resilience._core.admission.budget import RetryBudget
 from resilience._core.admission.lane import Lane
 from resilience._core.admission.machine import Machine
-from resilience._core.admission.model import Reason, ScopeKey
+from resilience._core.admission.model import ScopeKey
 from resilience._core.admission.waiting import MOST_WAITING
-from resilience._core.policy.classify import classify
-from resilience._core.policy.model import Classification, Outcome, Repeat, Verdict
+from resilience._core.policy.model import Repeat
 from resilience._driver import Call, timed_out
 from resilience._functions import check_function, is_spent_by_use
 from resilience._hedge import hedged
+from resilience._judging import hand_out, judge, single
 from resilience._options import INFINITE, CallSettings, Options, seconds
-from resilience._report import (
-    attach,
-    classification_of,
-    error_of,
-    is_response,
-    remember_success,
-)
+from resilience._report import is_response, remember_success
+from resilience._requests import Requests
 from resilience._shared import MOST_TOPICS, Shared
-from resilience.adapters.results import outcome_of_exception, outcome_of_result
-from resilience.errors import (
-    ResilienceError,
-)
 from resilience.policies import Policy
 
 if TYPE_CHECKING:
@@ -242,7 +232,7 @@ class Guard:
             frame.active = False
         endpoint = self._endpoint(func, self._options)
         if self._limit is None:
-            await self._judge(first, frame, endpoint)
+            await judge(shared, self._read, first, frame, endpoint)
         started = shared.began(reading)
         if first.found is None:
             if is_response(first.value) or self._options.on_failure == "return":
@@ -272,18 +262,6 @@ class Guard:
 
         return guarded
 
-    async def _try(  # private, and on a path where keywords cost
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        frame: Frame,
-        options: Options,
-    ) -> Attempted:
-        """One attempt, judged."""
-        told = await self._ask_and_judge(func, args, kwargs, frame, options)
-        return told if type(told) is Attempted else Attempted(value=told)
-
     async def _ask_and_judge(  # private, and on a path where keywords cost
         self,
         func: Callable[..., Any],
@@ -305,7 +283,7 @@ class Guard:
             if type(value) is dict and self._is_plain_success(value):
                 return value
             tried = Attempted(value=value)
-        await self._judge(tried, frame, self._endpoint(func, options))
+        await judge(self._shared, self._read, tried, frame, self._endpoint(func, options))
         return tried
 
     async def _within(  # private, and on a path where keywords cost
@@ -343,93 +321,69 @@ class Guard:
     ) -> Any:
         options = self._options.changed(settings_of(self._shared))
         endpoint = self._endpoint(func, options)
-
-        async def attempt() -> Attempted:
-            frame = Frame(self._shared, CONTEXT.get())
-            token = CONTEXT.set(frame)
-            try:
-                return await self._try(func, args, kwargs, frame, options)
-            finally:
-                CONTEXT.reset(token)
-                frame.active = False
-
         outer = frame_of(self._shared)
         if outer is not None:  # inside another call of this account: it decides, we only try
-            tried = first or await attempt()
+            tried = first or await self._attempt(func, args, kwargs, options)
             outer.last, outer.request = tried.found, tried.request
-            return await self._hand_out(self._single(tried, endpoint), options)
+            return await hand_out(single(self._shared, tried, endpoint), self.policy, options)
         once = any(map(is_spent_by_use, (*args, *kwargs.values())))
-
-        def going() -> Awaitable[Finished]:
-            call = Call(self._shared, options, endpoint=endpoint, started=started)
-            return call.run(attempt, replayable=lambda _: not once, first=first, epoch=epoch)
-
-        if options.hedge is None or once or not self._may_hedge(endpoint, options):
-            finished = await going()
-        else:
-            lane = self._shared.lane(endpoint)
-            finished = await hedged(
-                going, self._shared.durations(endpoint), options.hedge,
-                lambda: lane.budget.charge(lane.sent, self._shared.now().loop),
+        if options.hedge is not None and not once and self._may_hedge(endpoint, options):
+            attempt = partial(self._attempt, func, args, kwargs, options)
+            finished = await self._hedged(options.hedge, attempt, options, endpoint)
+            return await hand_out(finished, self.policy, options)
+        with Call(self._shared, options, endpoint=endpoint, started=started) as call:
+            entered = None
+            if first is None and self._shared.enforce:
+                entered = await self._shared.enter(call.ticket)
+            # made only now: there may be a hundred thousand who wait to be let in
+            attempt = partial(self._attempt, func, args, kwargs, options)
+            finished = await call.run(
+                attempt, replayable=_never if once else _always, entered=entered,
+                first=first, epoch=epoch,
             )  # fmt: skip
-        return await self._hand_out(finished, options)
+        return await hand_out(finished, self.policy, options)
+
+    async def _attempt(  # private, and on a path where keywords cost
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options,
+    ) -> Attempted:
+        """One attempt in a frame of its own, so that adapters below know that they are inside."""
+        frame = Frame(self._shared, CONTEXT.get())
+        token = CONTEXT.set(frame)
+        try:
+            told = await self._ask_and_judge(func, args, kwargs, frame, options)
+        finally:
+            CONTEXT.reset(token)
+            frame.active = False
+        return told if type(told) is Attempted else Attempted(value=told)
+
+    async def _hedged(
+        self,
+        share: float,
+        attempt: Callable[[], Awaitable[Attempted]],
+        options: Options,
+        endpoint: str,
+    ) -> Finished:
+        """A call, and a second one beside it if it takes longer than this share of those before."""
+        shared, lane = self._shared, self._shared.lane(endpoint)
+
+        async def going() -> Finished:
+            with Call(shared, options, endpoint=endpoint) as call:
+                return await call.run(attempt, replayable=_always)
+
+        return await hedged(
+            going, shared.durations(endpoint), share,
+            lambda: lane.budget.charge(lane.sent, shared.now().loop),
+        )  # fmt: skip
 
     def _may_hedge(self, endpoint: str, options: Options) -> bool:
         if options.idempotent is not None or not self._shared.enforce:
             return bool(options.idempotent) and self._shared.enforce
         described = self.policy.endpoints.get(endpoint)
         return described is not None and described.repeat is Repeat.SAFE
-
-    async def transport(
-        self,
-        attempt: Callable[[], Awaitable[Attempted]],
-        *,
-        method: str,
-        path: str,
-        deadline: float | None,
-        replayable: Callable[[Attempted], bool],
-        first: First | None = None,
-        settings: Mapping[str, Any] | None = None,
-        repeated: bool = False,
-    ) -> Any:
-        """For adapters: run one request of a client, and hand back the last response.
-
-        ``attempt`` gives an outcome in ``body`` (none for a plain success); it is judged here.
-        ``first`` is an attempt that was made already, while nothing was restricted.  ``settings``
-        came with the request; ``repeated`` says that an SDK above makes it once more, so it gets one
-        attempt.  Raises only when there is no response: the client's own exception, or a
-        ``ResilienceError`` if nothing was sent.
-        """
-        once = {"max_attempts": 1} if repeated else {}
-        options = self._options.changed({**settings_of(self._shared), **(settings or {}), **once})
-        endpoint = options.endpoint or self.policy.table.endpoint_of_request(method, path)
-
-        def judge(tried: Attempted) -> Attempted:
-            if tried.body is not None:
-                tried.found = self._classified(replace(tried.body, method=method), endpoint)
-            return tried
-
-        async def judged() -> Attempted:
-            return judge(await attempt())
-
-        outer = frame_of(self._shared)
-        if outer is not None:
-            if repeated and self.enforce and _has_failed(outer.last):
-                # whether to repeat is for the call around it to say, and it knows the failure
-                self._hand_back(self._single(Attempted(found=outer.last), endpoint))
-            tried = await judged()
-            outer.last, outer.request = tried.found, (endpoint, method)
-            finished = self._single(tried, endpoint)
-        else:
-            call = Call(
-                self._shared, options, endpoint=endpoint, method=method, deadline=deadline,
-                started=self._shared.began(first.reading) if first else None,
-            )  # fmt: skip
-            finished = await call.run(
-                judged, replayable=replayable,
-                first=judge(first.tried) if first else None, epoch=first.epoch if first else 0,
-            )  # fmt: skip
-        return self._hand_back(finished)
 
     def aiohttp(self, hosts: Collection[str] | None = None) -> "Middleware":
         """A middleware for ``aiohttp.ClientSession(middlewares=[…])``, aiohttp 3.12 or later.
@@ -525,29 +479,9 @@ class Guard:
 
         return wrap(self, client, only=only, skip=skip, repeat=repeat, threads=threads)
 
-    def fast_lane(self, method: str, path: str) -> tuple[Lane, int, float] | None:
-        """For adapters: if nothing is restricted, set or under way, what dates an attempt now.
-
-        It counts as under way until ``in_flight`` of the lane is one less again.
-        """
-        if not self._plain or self._limit is not None or CONTEXT.get() is not None:
-            return None
-        named = self._options.endpoint
-        lane = self._shared.lane(named) if named else self._shared.lane_of_request(method, path)
-        if lane.doors or lane.in_flight >= lane.window:
-            return None
-        reading = self._shared.clock()
-        lane.went(reading)
-        return lane, self._machine.epoch, reading
-
-    def tell_unguarded(self, host: str) -> None:
-        """For adapters: say once that a host is let through, or nobody would notice a wrong list."""
-        if self._shared.once(f"unguarded: {host}"):
-            observe.LOG.info("requests to %r pass unguarded: it is not in hosts", host)
-
-    def since(self, reading: float) -> float:
-        """For adapters: seconds since the reading that ``fast_lane`` gave."""
-        return self._shared.clock() - reading
+    def requests(self) -> Requests:
+        """For adapters of transports: sends requests, in place of calls of functions."""
+        return Requests(self._shared, self._options, plain=self._plain and self._limit is None)
 
     # -- looking in and stepping in ------------------------------------------------------------
 
@@ -616,7 +550,7 @@ class Guard:
             self._shared.pump()
         return [str(key) for key in opened]
 
-    # -- judging ------------------------------------------------------------------------------
+    # -- where a function belongs --------------------------------------------------------------
 
     def _find_lane(self, func: Callable[..., Any]) -> Lane:
         lane = self._shared.lane(self._endpoint(func, self._options))
@@ -632,80 +566,13 @@ class Guard:
             func = func.func
         return self.policy.table.endpoint_of_function(getattr(func, "__name__", ""))
 
-    def _classified(self, outcome: Outcome, endpoint: str) -> Classification:
-        return classify(self.policy.table, outcome, endpoint=endpoint, wall=self._shared.wall())
 
-    async def _judge(self, tried: Attempted, frame: Frame, endpoint: str) -> None:
-        """Fill in ``found``: what came back, or what an adapter below saw and the client hid."""
-        seen = frame.last
-        if isinstance(tried.exception, ResilienceError):
-            tried.found = classification_of(tried.exception, seen)
-            return
-        if tried.exception is not None:
-            outcome: Outcome | None = outcome_of_exception(tried.exception)
-        else:
-            known = self._read(tried.value) if self._read else None
-            try:
-                outcome = await outcome_of_result(tried.value if known is None else known)
-            except Exception as error:  # noqa: BLE001  # the connection broke in the body
-                tried.value, tried.exception = None, error
-                outcome = outcome_of_exception(error)
-        tried.body = outcome
-        tried.request = frame.request
-        found = self._classified(outcome, endpoint) if outcome else None
-        # a client that trips over an error page raises something of its own: what the adapter saw
-        # (the status, the code, the hint) is the better witness
-        silent = found is None or found.matched_by.startswith(("success", "unknown", "exceptions."))
-        same = found is not None and seen is not None and found.rule is seen.rule
-        if seen is not None and seen.verdict is not Verdict.SUCCESS and (silent or same):
-            found = seen  # it had the headers too
-        if found is not None and found.verdict is Verdict.SUCCESS:
-            found = None
-        tried.found = found
-
-    # -- the end ------------------------------------------------------------------------------
-
-    def _single(self, tried: Attempted, endpoint: str) -> Finished:
-        """One attempt inside another call: never waits, never repeats."""
-        now = self._shared.now()
-        reason = Reason.ATTEMPTS if _has_failed(tried.found) else None
-        return Finished(
-            last=tried, reason=reason, resume_at=None, because=tried.found, attempts=1, waited=0.0,
-            started=now.loop, ended=now, endpoint=endpoint,
-        )  # fmt: skip
-
-    async def _hand_out(self, finished: Finished, options: Options) -> Any:
-        """What ``call`` gives to its caller."""
-        last = finished.last
-        error = error_of(finished, self.policy)
-        attach(finished, error, on_results=options.on_failure == "return")
-        if error is None:
-            if last is not None and last.exception is not None:
-                raise last.exception  # only watched
-            return last.value if last else None
-        if options.on_failure == "return" and last is not None and last.value is not None:
-            return last.value
-        if last is not None:
-            await release_response(last)  # nobody else can
-        raise error from (last.exception if last else None)
-
-    def _hand_back(self, finished: Finished) -> Any:
-        """What an adapter gives to its client."""
-        last = finished.last
-        error = error_of(finished, self.policy)
-        attach(finished, error)
-        if last is not None and last.value is not None:
-            return last.value
-        if last is not None and last.exception is not None and finished.reason != Reason.DEADLINE:
-            raise last.exception
-        if error is None:
-            msg = "a transport brought neither a response nor an exception"
-            raise RuntimeError(msg)
-        raise error from (last.exception if last else None)
+def _always(_: Attempted) -> bool:
+    return True
 
 
-def _has_failed(found: Classification | None) -> bool:
-    return found is not None and found.verdict is not Verdict.SUCCESS
+def _never(_: Attempted) -> bool:
+    return False
 
 
 def _check_call(func: Any, error: Exception) -> None:

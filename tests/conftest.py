@@ -17,4 +17,8 @@ settings.register_profile(
     "nightly", max_examples=2000, stateful_step_count=100, deadline=None, database=None,
     suppress_health_check=_SLOW_IS_FINE,
 )  # fmt: skip
+settings.register_profile(  # for `make mutants`, where each example is tried a thousand times
+    "mutants", max_examples=40, deadline=None, database=None, derandomize=True,
+    suppress_health_check=_SLOW_IS_FINE,
+)  # fmt: skip
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))

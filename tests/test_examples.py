@@ -18,6 +18,8 @@ def test_every_example_is_in_this_file():
         "notebook_cell",
         "plain_script",
         "provider",
+        "remember_and_search",
+        "scrape_posts",
         "starlette_app",
         "trio_httpx",
         "watch_videos",
@@ -33,6 +35,18 @@ async def test_watch_videos_sees_both_ends():
     """One video is parsed, the other can't be."""
     ends = await load("watch_videos").on_this_machine()
     assert [type(event).__name__ for event in ends] == ["JobSucceeded", "JobFailed"]
+
+
+async def test_remember_and_search_finds_what_was_added():
+    """Messages are added though the API is unavailable at first, processed, and found."""
+    assert await load("remember_and_search").on_this_machine() == ["I like black cats"]
+
+
+async def test_scrape_posts_tells_of_each_video():
+    """Two posts are two children of one task, and both are parsed."""
+    event = await load("scrape_posts").on_this_machine()
+    assert (type(event).__name__, event.status) == ("JobSucceeded", "2 of 2 parsed")
+    assert [child.state for child in event.children] == ["succeeded", "succeeded"]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

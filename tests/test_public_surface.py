@@ -44,8 +44,8 @@ def test_every_public_name_is_documented(name):
 def test_methods_of_a_guard():
     """Ways in, views, and looking in; what adapters need is beside them."""
     assert sorted(name for name in vars(resilience.Guard) if not name.startswith("_")) == [
-        "account", "aiohttp", "call", "enforce", "fast_lane", "httpx", "install", "options", "policy", "reset",
-        "restore", "since", "snapshot", "subscribe", "tell_unguarded", "transport", "using", "wrap",
+        "account", "aiohttp", "call", "enforce", "httpx", "install", "options", "policy", "requests", "reset", "restore",
+        "snapshot", "subscribe", "using", "wrap",
     ]  # fmt: skip
 
 

@@ -7,12 +7,12 @@ per job.
 """
 
 import base64
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from pollers._core.model import EventRow
+from pollers._core.model import Child, EventRow
 
 TYPE_PREFIX = {"stalled": "pollers", "resumed": "pollers"}
 _JOB_PREFIX = "pollers.job"
@@ -70,6 +70,8 @@ class JobEvent(Event):
         elapsed: seconds since the job was first watched.
         looks: how often we looked.
         user_data: what was given to ``watch(data=…)``.
+        children: in the event of its end, what a job was made of (the videos of a scraper task);
+            empty for other kinds, and not in ``data()`` then.
     """
 
     status: str | None
@@ -77,11 +79,18 @@ class JobEvent(Event):
     elapsed: float
     looks: int
     user_data: Any
+    children: tuple[Child, ...] = ()
 
     @property
     def job_id(self) -> str:
         """The provider's id of the job."""
         return self.subject
+
+    def data(self) -> dict[str, Any]:
+        """The CloudEvents ``data``."""
+        facts = Event.data(self)
+        children = [asdict(child) for child in facts.pop("children")]
+        return facts | {"children": children} if children else facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +187,15 @@ def event_of(row: EventRow, store: str) -> Event:
         time=datetime.fromtimestamp(row.at, UTC),
         source="".join(f"/{quote(part, safe='')}" for part in _source(row)),
         subject=row.subject,
-        **{key: value for key, value in row.data.items() if key in known},
+        **{key: _value(key, value) for key, value in row.data.items() if key in known},
     )
+
+
+def _value(key: str, value: Any) -> Any:
+    if key != "children":
+        return value
+    known = set(_fields(Child))
+    return tuple(Child(**{k: v for k, v in one.items() if k in known}) for one in value)
 
 
 def _source(row: EventRow) -> tuple[str, ...]:

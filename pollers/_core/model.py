@@ -115,7 +115,9 @@ class Job:
     data: Any = None
     """The user's own, any JSON value."""
     features: Mapping[str, Any] = field(default_factory=dict)
-    """What the provider tells that may predict the duration: ``duration``, ``size`` …"""
+    """What is known about it besides, as JSON: what the provider tells that may predict the duration
+    (``duration``, ``size`` …), what the source was told when it was watched (``expect``, ``settle``),
+    and ``children`` as they were at the last transition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,24 @@ class NewJob:
     deadline: float | None = None
     submitted_at: float | None = None
     data: Any = None
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """One of the things that a job is made of: a video of a scraper task.
+
+    Attributes:
+        id: The provider's id.
+        state: ``pending``, ``succeeded``, ``failed`` or ``missing``.
+        status: The provider's own status text, or None if it was never seen.
+        cause: The provider's reason for a failure, or None.
+    """
+
+    id: str
+    state: str
+    status: str | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +160,7 @@ class Sighting:
     known: bool = True
     """False if nobody has told us what this status text means; it counts as pending."""
     features: Mapping[str, Any] = field(default_factory=dict)
+    children: tuple["Sighting", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

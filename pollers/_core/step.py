@@ -21,6 +21,7 @@ def opening(new: NewJob, rid: int) -> Transition:
     job = Job(
         rid=rid, version=1, key=new.key, state=State.WATCHING, created_at=new.created_at,
         submitted_at=new.submitted_at, deadline=new.deadline, data=new.data,
+        features=new.features,
     )  # fmt: skip
     return Transition(
         after=job, type="watching", at=new.created_at, data=_data(job, new.created_at)
@@ -49,6 +50,16 @@ def step(
         grace: seconds that a job may be missing before it counts as gone.
     """
     features = {**job.features, **seen.features}
+    if seen.children:
+        features["children"] = [
+            {
+                "id": one.remote_id,
+                "state": one.phase.value,
+                "status": one.status,
+                "cause": one.cause,
+            }
+            for one in seen.children
+        ]
     match seen.phase:
         case Phase.SUCCEEDED | Phase.FAILED:
             state = State.SUCCEEDED if seen.phase is Phase.SUCCEEDED else State.FAILED
@@ -57,9 +68,9 @@ def step(
                 features=features,
             )  # fmt: skip
         case Phase.MISSING if missing_for >= grace:
-            return expire(job, "missing", at=at, looks=looks)
+            return expire(job, "missing", at=at, looks=looks, features=features)
     if over:
-        return expire(job, "deadline", at=at, looks=looks, status=seen.status)
+        return expire(job, "deadline", at=at, looks=looks, status=seen.status, features=features)
     if seen.phase is Phase.PENDING and seen.status != job.status:
         after = replace(
             job, version=job.version + 1, status=seen.status, cause=seen.cause, looks=looks,
@@ -77,9 +88,13 @@ def expire(
     looks: int,
     status: str | None = None,
     cause: str | None = None,
+    features: Mapping[str, Any] | None = None,
 ) -> Transition:
     """Its time is over (``deadline``), or the provider does not know it (``missing``)."""
-    return _end(job, State.EXPIRED, at=at, looks=looks, status=status, cause=cause, reason=reason)
+    return _end(
+        job, State.EXPIRED, at=at, looks=looks, status=status, cause=cause, reason=reason,
+        features=features,
+    )  # fmt: skip
 
 
 def cancel(job: Job, *, at: float, looks: int) -> Transition:
@@ -122,4 +137,9 @@ def _data(job: Job, at: float) -> dict[str, Any]:
         "looks": job.looks,
         "user_data": job.data,
     }
-    return facts | ({"reason": job.reason} if job.reason else {})
+    if job.reason:
+        facts["reason"] = job.reason
+    # only the end tells of each: with every change of one of n it would be n times n
+    if job.state.ended and "children" in job.features:
+        facts["children"] = job.features["children"]
+    return facts

@@ -12,8 +12,9 @@ import anyio
 import click
 
 from pollers.cli import INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE
+from pollers.cli.providers import KINDS, PROVIDERS, told
 from pollers.cli.show import show_events, show_jobs
-from pollers.cli.watch import KEY_NAMES, WatchOptions, watch
+from pollers.cli.watch import WatchOptions, watch
 from pollers.errors import BadCursor, StoreError
 from resilience import PolicyError
 
@@ -35,7 +36,7 @@ OUTPUT = click.option(
 )
 
 PROVIDER = click.option(
-    "--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True
+    "--provider", type=click.Choice(list(PROVIDERS)), default="memories_ai", show_default=True
 )
 
 
@@ -46,15 +47,18 @@ def cli() -> None:
 
 
 @cli.command(name="watch")
+@PROVIDER
 @click.option(
-    "--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True
+    "--kind",
+    type=click.Choice(KINDS),
+    help=f"Kind of the jobs.  [{told(lambda one: ' or '.join(one.kinds))}; the first by default]",
 )
-@click.option("--kind", type=click.Choice(["videos"]), default="videos", show_default=True)
 @click.option("--base-url", metavar="URL", help="API root.  [default: the provider's]")
 @click.option(
     "--api-key-env",
     metavar="NAME",
-    help=f"Environment variable with the key.  [default: {' or '.join(KEY_NAMES)}]",
+    help="Environment variable with the key.  "
+    f"[default: {told(lambda one: ' or '.join(one.key_names))}]",
 )
 @click.option(
     "--account",
@@ -78,7 +82,19 @@ def cli() -> None:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a video may be unknown to the API.",
+    help="How long a job, or a video of a scrape, may be unknown to the API.",
+)
+@click.option(
+    "--expect",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of scrapes: so many videos will come of each task.  [default: not known]",
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Of scrapes: a task is whole when no video has come for so long.  [default: 30]",
 )
 @click.option(
     "--min-interval",
@@ -139,9 +155,7 @@ def jobs(store: str | None, state: str | None, output: str) -> None:
 
 
 @cli.command()
-@click.option(
-    "--provider", type=click.Choice(["memories_ai"]), default="memories_ai", show_default=True
-)
+@PROVIDER
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option(
     "--port",
@@ -158,26 +172,31 @@ def jobs(store: str | None, state: str | None, output: str) -> None:
     "limits",
     multiple=True,
     metavar="INTERFACE=CALLS/SECONDS",
-    help="Such as list=5/1 or upload=1/60 (repeatable).",
+    help="Such as list=5/1 or upload=1/60, for memos_cloud calls=50/1 or tokens=400000/60 "
+    "(repeatable).",
 )
 @click.option(
     "--points",
     type=click.FloatRange(min=0),
-    help="Balance; each upload costs 1.  [default: endless]",
+    help="Balance; each upload costs 1; memories_ai only.  [default: endless]",
 )
 @click.option(
-    "--parse-seconds", type=float, help="Time that parsing takes.  [default: by duration]"
+    "--parse-seconds",
+    type=click.FloatRange(min=0),
+    help="Time that a video, a task or a file takes.  "
+    "[default: by duration; memos_cloud: 1 to 3, files 2 to 6]",
 )
 @click.option(
-    "--control", is_flag=True, help="Serve /_emulator/ to script faults, videos and limits."
+    "--control", is_flag=True, help="Serve /_emulator/ to script faults, jobs and limits."
 )
 def emulate(**given: Any) -> None:
     """Serve an emulated provider, until Ctrl-C.
 
     One port has all surfaces of memories_ai: Visual Search under /serve/api/v1, Visual Intelligence
     under /serve/api/v2, the Video Datalake under /serve/datalake/v1.  Interfaces for --limit are
-    upload, list, metadata, delete, search, chat, download, v2_upload, v2_metadata, v2_delete,
-    v2_task, v2_job, v2_transcription, vlm, datalake_ingest, datalake_read and datalake_search.
+    upload, list, metadata, delete, task, scrape, search, chat, download, v2_upload, v2_metadata,
+    v2_delete, v2_task, v2_job, v2_transcription, vlm, datalake_ingest, datalake_read and
+    datalake_search.
     """
     from pollers.cli.emulate import emulate as run
 

@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from pollers.cli import OK
-from pollers.emulator import MemoriesEmulator, serve
+from pollers.emulator import MemoriesEmulator, MemosEmulator
+
+Emulated = MemoriesEmulator | MemosEmulator
 
 
 async def emulate(
@@ -22,27 +24,45 @@ async def emulate(
     control: bool,
 ) -> int:
     """Serve until cancelled."""
-    settings: dict[str, Any] = {
-        "limits": dict(map(_limit, limits)),
-        "points": points,
-        "control": control,
-    }
+    settings: dict[str, Any] = {"limits": dict(map(_limit, limits)), "control": control}
     if keys:
         settings["keys"] = list(keys)
-    if parse_seconds is not None:
-        settings["parse_seconds"] = parse_seconds
-
-    def ready(emulator: MemoriesEmulator) -> None:
-        click.echo(f"{provider} is emulated at {emulator.base_url}  (Ctrl-C ends it)", err=True)
-        click.echo(f"  and at {emulator.v2_url} and {emulator.datalake_url}", err=True)
-
     try:
-        await serve(host=host, port=port, ready=ready, **settings)
-    except OSError as error:
-        raise click.UsageError(f"cannot listen on {host}:{port}: {error}") from None
+        if provider == "memos_cloud":
+            emulator = _memos(host, port, settings, seconds=parse_seconds, points=points)
+        else:
+            emulator = _memories(host, port, settings, seconds=parse_seconds, points=points)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+    def ready(emulator: Emulated) -> None:
+        click.echo(f"{provider} is emulated at {emulator.base_url}  (Ctrl-C ends it)", err=True)
+        if others := emulator.urls[1:]:
+            click.echo(f"  and at {' and '.join(others)}", err=True)
+
+    try:
+        await emulator.run(ready)
+    except OSError as error:
+        raise click.UsageError(f"cannot listen on {host}:{port}: {error}") from None
     return OK
+
+
+def _memories(
+    host: str, port: int, settings: dict[str, Any], *, seconds: float | None, points: float | None
+) -> Emulated:
+    if seconds is not None:
+        settings["parse_seconds"] = seconds
+    return MemoriesEmulator(host=host, port=port, points=points, **settings)
+
+
+def _memos(
+    host: str, port: int, settings: dict[str, Any], *, seconds: float | None, points: float | None
+) -> Emulated:
+    if points is not None:
+        raise click.UsageError("--points: memos_cloud has none")
+    if seconds is not None:
+        settings |= {"task_seconds": seconds, "file_seconds": seconds}
+    return MemosEmulator(host=host, port=port, **settings)
 
 
 def _limit(text: str) -> tuple[str, tuple[int, float]]:

@@ -35,6 +35,11 @@ def print_event(event: Event, output: str) -> None:
     told_too = ("cause", "reason", "code", "remedy")
     parts += [f"{name}: {facts[name]}" for name in told_too if facts.get(name)]
     click.echo("  ".join(parts))
+    if isinstance(event, JobEvent):
+        for child in event.children:
+            told_of = [child.id, f"{child.state:<10}", child.status or "-"]
+            told_of += [f"cause: {child.cause}"] if child.cause else []
+            click.echo(f"{'':10}{'  '.join(told_of)}")
 
 
 async def show_events(path: str, *, after: str, follow: bool, output: str) -> int:
@@ -80,14 +85,14 @@ def _plain(job: Job) -> dict[str, Any]:
 
 def _table(jobs: list[Job]) -> Table:
     table = Table(
-        "id", "state", "status", "since", "took", "looks", "cause", box=None, pad_edge=False
+        "id", "kind", "state", "status", "since", "took", "looks", "cause", box=None, pad_edge=False
     )
     for job in jobs:
         took = f"{job.ended_at - job.created_at:.1f} s" if job.ended_at is not None else ""
         since = datetime.fromtimestamp(job.created_at, UTC)
         colour = _COLOURS.get(job.state.value, "white")
         table.add_row(
-            job.key.remote_id, f"[{colour}]{job.state.value}[/]", job.status or "-",
+            job.key.remote_id, job.key.kind, f"[{colour}]{job.state.value}[/]", job.status or "-",
             f"{since:%Y-%m-%d %H:%M:%S}Z", took, str(job.looks), job.cause or job.reason or "",
         )  # fmt: skip
     return table

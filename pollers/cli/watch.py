@@ -1,6 +1,5 @@
 """``pollers watch``: from ids to terminal events."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +12,9 @@ import click
 from pollers import JobHandle, JobSucceeded, Poller, PollerStopped, StoreError
 from pollers._core.events import Event
 from pollers.cli import OK, REFUSED, SOME_FAILED
+from pollers.cli.providers import PROVIDERS, kind_of
 from pollers.cli.show import print_event
-from pollers.sources import MemoriesVideos
-from pollers.sources.memories_ai import BASE_URL
 from resilience import Guard, Policy, ResilienceError
-
-KEY_NAMES = ("MEMORIES_API_KEY", "MEMORIES_AI_API_KEY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +23,7 @@ class WatchOptions:
 
     ids: Sequence[str]
     provider: str
-    kind: str
+    kind: str | None
     base_url: str | None
     api_key_env: str | None
     account: str
@@ -36,6 +32,8 @@ class WatchOptions:
     deadline: float
     grace: float
     min_interval: float
+    expect: int | None
+    settle: float | None
     on_refused: str
     again: bool
     output: str
@@ -45,13 +43,17 @@ async def watch(options: WatchOptions) -> int:
     """Watch until every id has ended; returns the exit code."""
     if not all(options.ids):
         raise click.UsageError("an id is empty")
-    key = _key(options.api_key_env)
-    base_url = options.base_url or BASE_URL
+    provider, kind = PROVIDERS[options.provider], kind_of(options.provider, options.kind)
+    key = provider.key(options.api_key_env)
+    base_url = options.base_url or provider.base_url
     guard = Guard(Policy.load(options.policy or options.provider), options.account)
     host = urlsplit(base_url).hostname or ""
     async with aiohttp.ClientSession(middlewares=[guard.aiohttp(hosts=[host])]) as session:
+        make = provider.kinds[kind]
+        if kind == "scrapes":
+            make = partial(make, grace=options.grace)  # its videos may be unknown, too
         try:
-            source = MemoriesVideos(session, guard=guard, api_key=key, base_url=base_url)
+            source = make(session, guard=guard, api_key=key, base_url=base_url)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         poller = Poller(
@@ -71,10 +73,10 @@ async def _watch_with(poller: Poller, options: WatchOptions) -> int:
     try:
         async with poller:
             ids = list(dict.fromkeys(options.ids))
-            handles = await poller.watch_many(ids, deadline=options.deadline, again=options.again)
+            handles = await _register(poller, ids, options)
             if options.output == "text":
-                count = f"{len(handles)} {options.kind if len(handles) > 1 else 'video'}"
-                click.echo(f"watching {count} in {options.store}", err=True)
+                what = handles[0].key.kind.removesuffix("s") + ("s" if len(handles) > 1 else "")
+                click.echo(f"watching {len(handles)} {what} in {options.store}", err=True)
             async with anyio.create_task_group() as tasks:
                 for handle in handles:
                     tasks.start_soon(partial(_print_result, handle, ended, options.output))
@@ -83,6 +85,16 @@ async def _watch_with(poller: Poller, options: WatchOptions) -> int:
     if stopped is not None:
         return _stopped(stopped)
     return OK if all(isinstance(event, JobSucceeded) for event in ended) else SOME_FAILED
+
+
+async def _register(poller: Poller, ids: list[str], options: WatchOptions) -> list[JobHandle]:
+    try:
+        return await poller.watch_many(
+            ids, deadline=options.deadline, again=options.again, expect=options.expect,
+            settle=options.settle,
+        )  # fmt: skip
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 async def _print_result(handle: JobHandle, ended: list[Event], output: str) -> None:
@@ -99,14 +111,3 @@ def _stopped(error: BaseException) -> int:
         raise cause
     click.echo(f"pollers: the API refused us: {cause or error}", err=True)
     return REFUSED if isinstance(cause, ResilienceError) else SOME_FAILED
-
-
-def _key(name: str | None) -> str:
-    names = [name] if name else list(KEY_NAMES)
-    for one in names:
-        if key := os.environ.get(one, "").strip():
-            return key
-    msg = f"no API key: set ${' or $'.join(names)}" + (
-        "" if name else ", or name another with --api-key-env"
-    )
-    raise click.UsageError(msg)

@@ -1,18 +1,20 @@
 """Chat of Visual Search: one JSON answer, or a stream of events.
 
-A stream is HTTP 200 and `text/event-stream` whatever happens.  It goes wrong in two ways: its only
-event is an error envelope (a door, a scripted code), or it ends with something else than "Done"
-(`"Video is not parsed:"`, `"Error"`).  Where an answer in JSON would say the latter is not
-documented; here it is 0001 with the same text.
+A stream is HTTP 200 and `text/event-stream` whatever happens.  It goes wrong in two ways: an error
+envelope is its only event (a door, a scripted code) or, scripted with `after_work`, comes in its
+middle; or it ends with something else than "Done" (`"Video is not parsed:"`, `"Error"`).  Where an
+answer in JSON would say the latter is not documented; here it is 0001 with the same text.
 """
 
 from typing import Any
 
 from .exchange import Exchange
+from .provider import now
 from .requests import json_object
-from .state import State, now
+from .state import State
+from .surface import Payload, RefusedError, Reply
 from .videos import Video
-from .wire import BAD_PARAMETERS, Payload, RefusedError, Reply, success
+from .wire import BAD_PARAMETERS, success
 
 DONE = "Done"
 

@@ -5,6 +5,7 @@ reaches it can do everything.  A bad body is HTTP 400 with `{"error": …}`.
 
     POST faults    {"interface": "list", "fault": {"code": "0429", "times": 3}}   or "faults": […]
     POST videos    [{"video_no": "VI1", "parse_after": 2.5}, …]   or {"count": 9, "prefix": "VI", …}
+    POST scrapes   [{"task_id": "T1", "videos": [{"appears_after": 1.0, "parse_after": 2.0}]}, …]
     POST assets    [{"asset_id": "re_1", "error": null}, …]        of Visual Intelligence
     POST tasks     [{"task_id": "t1", "ends_after": 2.5}, …]       of Visual Intelligence
     POST lake      [{"video_id": "vid_1", "ready_after": 9}, …]    of the Datalake
@@ -13,7 +14,7 @@ reaches it can do everything.  A bad body is HTTP 400 with `{"error": …}`.
     POST keys      {"keys": {"sk-a": "alice"}, "disabled": []}     "keys": null accepts any
     POST settings  {"ignore_video_nos": true}                      what `configure` takes
     GET  log       ?after=N: the requests from the N-th on, and the callbacks
-    GET  state     the loop's time, videos, limits, waiting faults
+    GET  state     the loop's time, videos, scraper tasks, limits, waiting faults
 """
 
 import json
@@ -23,27 +24,29 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from .faults import Fault
-from .state import now
-from .wire import dump
+from .provider import now
+from .surface import dump
 
 if TYPE_CHECKING:
+    from .base import Emulator
     from .server import MemoriesEmulator
 
 CONTROL = "/_emulator"
 
-Act = Callable[["MemoriesEmulator", Any], dict[str, Any]]
+Act = Callable[[Any, Any], dict[str, Any]]
+"""Takes the emulator and the body."""
 
 
-def add_control(app: web.Application, emulator: "MemoriesEmulator") -> None:
+def add_control(app: web.Application, emulator: "Emulator[Any]") -> None:
     """Put the control interface into an application."""
-    for name, act in _ACTS.items():
+    for name, act in emulator.acts.items():
         app.router.add_post(f"{CONTROL}/{name}", _posted(emulator, act))
     app.router.add_get(f"{CONTROL}/log", _got(lambda request: _log(emulator, request)))
     app.router.add_get(f"{CONTROL}/state", _got(lambda _: _state(emulator)))
 
 
 def _posted(
-    emulator: "MemoriesEmulator", act: Act
+    emulator: "Emulator[Any]", act: Act
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         try:
@@ -71,7 +74,7 @@ def _json(payload: dict[str, Any], *, status: int = 200) -> web.Response:
     return web.Response(body=dump(payload), status=status, content_type="application/json")
 
 
-def _faults(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+def _faults(emulator: "Emulator[Any]", body: Any) -> dict[str, Any]:
     asked = [body["fault"]] if "fault" in body else body["faults"]
     faults = [Fault(**fields) for fields in asked]  # all are checked before one is added
     for fault in faults:
@@ -89,6 +92,10 @@ def _videos(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"added": len(body)}
 
 
+def _scrapes(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+    return {"task_ids": [emulator.add_scrape(**entry).task_id for entry in body]}
+
+
 def _assets(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"asset_ids": [emulator.assets.add_asset(**entry).video_no for entry in body]}
 
@@ -101,7 +108,7 @@ def _lake(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"operations": [emulator.lake.add(**entry).operation for entry in body]}
 
 
-def _limits(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+def _limits(emulator: "Emulator[Any]", body: Any) -> dict[str, Any]:
     emulator.set_limit(body["interface"], body["calls"], body.get("per", 1.0))
     return {}
 
@@ -110,30 +117,33 @@ def _points(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
     return {"points": emulator.top_up(body["points"], account=body.get("account", "default"))}
 
 
-def _keys(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+def _keys(emulator: "Emulator[Any]", body: Any) -> dict[str, Any]:
     emulator.set_keys(body["keys"], disabled=body.get("disabled", ()))
     return {}
 
 
-def _settings(emulator: "MemoriesEmulator", body: Any) -> dict[str, Any]:
+def _settings(emulator: Any, body: Any) -> dict[str, Any]:
     emulator.configure(**body)
     return {}
 
 
-_ACTS: dict[str, Act] = {
+COMMON_ACTS: dict[str, Act] = {
     "faults": _faults,
-    "videos": _videos,
-    "assets": _assets,
-    "tasks": _tasks,
-    "lake": _lake,
     "limits": _limits,
-    "points": _points,
     "keys": _keys,
     "settings": _settings,
 }
+ACTS = COMMON_ACTS | {
+    "videos": _videos,
+    "scrapes": _scrapes,
+    "assets": _assets,
+    "tasks": _tasks,
+    "lake": _lake,
+    "points": _points,
+}
 
 
-def _log(emulator: "MemoriesEmulator", request: web.Request) -> dict[str, Any]:
+def _log(emulator: "Emulator[Any]", request: web.Request) -> dict[str, Any]:
     after = int(request.query.get("after", "0"))
     return {
         "requests": [seen.as_json() for seen in emulator.requests[after:]],
@@ -142,18 +152,14 @@ def _log(emulator: "MemoriesEmulator", request: web.Request) -> dict[str, Any]:
     }
 
 
-def _state(emulator: "MemoriesEmulator") -> dict[str, Any]:
-    at = now()
-    ended = sum(video.ended_at(at) for video in emulator.videos.values())
+def _state(emulator: "Emulator[Any]") -> dict[str, Any]:
     return {
-        "time": at,
-        "videos": len(emulator.videos),
-        "ended": ended,
+        "time": now(),
         "requests": len(emulator.requests),
         "limits": {
             name: {"calls": limit.calls, "per": limit.per}
             for name, limit in emulator.limits.items()
         },
         "faults": emulator.faults,
-        "dialect": emulator.settings.dialect,
+        **emulator.describe(),
     }

@@ -4,18 +4,27 @@ A read that finds nothing is a success: `data: null` of get_metadata, an empty l
 So are a wrong namespace, another account's video and one that is not visible yet.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from .chat import chat_json, chat_stream
-from .exchange import Exchange, table
+from .exchange import Endpoint, Exchange, table
 from .finding import download, search
-from .state import State, now
-from .surface import CHAT_STREAM
+from .provider import now
+from .requests import json_body, json_object
+from .scraping import SCRAPERS, get_video_ids_by_task_id
+from .state import State
+from .surface import RefusedError, Reply
 from .uploads import upload_file, upload_url
 from .videos import PARSE, Video
-from .wire import BAD_PARAMETERS, DUPLICATE, RefusedError, Reply, success, whole_number
+from .wire import (
+    BAD_PARAMETERS,
+    CHAT_STREAM,
+    DUPLICATE,
+    VISUAL_SEARCH,
+    success,
+    whole_number,
+)
 
 PREFIX = "/serve/api/v1"
 
@@ -25,9 +34,7 @@ _FAILURE_WORDS = frozenset({"FAIL", "FAILED", "PARSE_ERROR"})
 
 async def list_videos(state: State, exchange: Exchange) -> Reply:
     """POST list_videos: a page of everything, of what was asked for, or of what matches."""
-    body = await _json(exchange)
-    if not isinstance(body, dict):
-        raise RefusedError(BAD_PARAMETERS, "the body must be a JSON object")
+    body = await json_object(exchange.request)
     page = whole_number(body.get("page") or 1, "page")
     size = whole_number(body.get("size") or state.settings.page_size, "size")
     if page < 1 or size < 1:
@@ -53,7 +60,7 @@ async def get_metadata(state: State, exchange: Exchange) -> Reply:
 
 async def delete_videos(state: State, exchange: Exchange) -> Reply:
     """POST delete_videos: a bare array of numbers; deletes all of them or, refused, none."""
-    body = await _json(exchange)
+    body = await json_body(exchange.request)
     if not isinstance(body, list) or not all(isinstance(item, str) for item in body):
         raise RefusedError(BAD_PARAMETERS, "the body must be a JSON array of video numbers")
     if not 1 <= len(body) <= _MAX_DELETED:
@@ -72,27 +79,37 @@ async def delete_videos(state: State, exchange: Exchange) -> Reply:
     return Reply(success(None))
 
 
-ENDPOINTS = table(
-    PREFIX,
-    (
-        ("POST", "upload", "upload", upload_file),
-        ("POST", "upload_url", "upload", upload_url),
-        ("POST", "list_videos", "list", list_videos),
-        ("GET", "get_metadata", "metadata", get_metadata),
-        ("POST", "delete_videos", "delete", delete_videos),
-        ("POST", "search", "search", search),
-        ("POST", "download", "download", download),
-        ("POST", "chat", "chat", chat_json),
+_SCRAPERS = tuple(
+    Endpoint(
+        method="POST",
+        name=name,
+        path=f"{PREFIX}/{name}",
+        interface="scrape",
+        handler=handler,
+        surface=VISUAL_SEARCH,
+    )
+    for name, handler in SCRAPERS.items()
+)
+_STREAMS = table(PREFIX, [("POST", "chat_stream", "chat", chat_stream)], surface=CHAT_STREAM)
+ENDPOINTS = (
+    *_SCRAPERS,
+    *_STREAMS,
+    *table(
+        PREFIX,
+        (
+            ("POST", "upload", "upload", upload_file),
+            ("POST", "upload_url", "upload", upload_url),
+            ("POST", "list_videos", "list", list_videos),
+            ("GET", "get_metadata", "metadata", get_metadata),
+            ("POST", "delete_videos", "delete", delete_videos),
+            ("POST", "search", "search", search),
+            ("POST", "download", "download", download),
+            ("POST", "chat", "chat", chat_json),
+            ("GET", "get_video_ids_by_task_id", "task", get_video_ids_by_task_id),
+        ),
+        surface=VISUAL_SEARCH,
     ),
-) + table(PREFIX, [("POST", "chat_stream", "chat", chat_stream)], surface=CHAT_STREAM)
-
-
-async def _json(exchange: Exchange) -> Any:
-    raw = await exchange.request.read()
-    try:
-        return json.loads(raw) if raw.strip() else {}
-    except ValueError as exc:
-        raise RefusedError(BAD_PARAMETERS, "the body is not JSON") from exc
+)
 
 
 def _asked(body: dict[str, Any]) -> tuple[str, ...]:

@@ -4,32 +4,32 @@ The order is that of a gateway: a scripted fault, the key, the limit, the balanc
 A request that is rejected at a door is not counted by the doors behind it.
 """
 
-import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from aiohttp import web
 
 from .faults import Armed, Fault
 from .log import Seen
-from .replies import send, send_fault, spoilt
-from .state import State, now
-from .surface import VISUAL_SEARCH, Surface
-from .wire import TOO_MANY, RefusedError, Reply
+from .provider import ProviderState, now
+from .replies import send, send_fault
+from .surface import RefusedError, Reply, Surface
 
-Handler = Callable[[State, "Exchange"], Awaitable[Reply]]
+S = TypeVar("S", bound=ProviderState)
+Handler = Callable[[S, "Exchange"], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """A path of the API, the interface it counts for, and what it does."""
+class Endpoint(Generic[S]):
+    """A path of the API, the interface it counts for, what it does, and how it says it."""
 
     method: str
     name: str
     path: str
     interface: str
-    handler: Handler
-    surface: Surface = VISUAL_SEARCH
+    handler: Handler[S]
+    surface: Surface
 
     @property
     def fault_names(self) -> tuple[str, ...]:
@@ -37,13 +37,11 @@ class Endpoint:
         return tuple(dict.fromkeys((self.name, self.interface, "any")))
 
 
-Row = tuple[str, str, str, Handler]
+Row = tuple[str, str, str, Handler[S]]
 """Method, path below the surface's root, interface, handler."""
 
 
-def table(
-    prefix: str, rows: Iterable[Row], *, surface: Surface = VISUAL_SEARCH
-) -> tuple[Endpoint, ...]:
+def table(prefix: str, rows: Iterable[Row[S]], *, surface: Surface) -> tuple[Endpoint[S], ...]:
     """The endpoints of a surface; each is called as its handler is."""
     return tuple(
         Endpoint(
@@ -66,9 +64,11 @@ class Exchange:
     interface: str
     account: str | None
     number: int
-    surface: Surface = VISUAL_SEARCH
+    surface: Surface
     time: float = field(default_factory=now)
     video_nos: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    tokens: int = 0
     recorded: bool = False
 
     @property
@@ -84,7 +84,12 @@ class Exchange:
         return f"req_{self.number:08x}"
 
     def record(
-        self, state: State, *, code: str | None, status: int | None, fault: str | None = None
+        self,
+        state: ProviderState,
+        *,
+        code: str | None,
+        status: int | None,
+        fault: str | None = None,
     ) -> None:
         """Put this request into the log; only its first record counts."""
         if self.recorded:
@@ -97,6 +102,8 @@ class Exchange:
             interface=self.interface,
             account=self.account,
             video_nos=self.video_nos,
+            ids=self.ids,
+            tokens=self.tokens,
             code=code,
             status=status,
             fault=fault,
@@ -104,9 +111,7 @@ class Exchange:
         state.seen.append(seen)
 
 
-def begin(
-    state: State, request: web.Request, interface: str, surface: Surface = VISUAL_SEARCH
-) -> Exchange:
+def begin(state: ProviderState, request: web.Request, interface: str, surface: Surface) -> Exchange:
     """Note the arrival of a request."""
     return Exchange(
         request=request,
@@ -117,7 +122,7 @@ def begin(
     )
 
 
-async def answer(state: State, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+async def answer(state: S, endpoint: Endpoint[S], request: web.Request) -> web.StreamResponse:
     """Answer one request to the API, with the fault that was scripted for it."""
     exchange = begin(state, request, endpoint.interface, endpoint.surface)
     try:
@@ -128,7 +133,7 @@ async def answer(state: State, endpoint: Endpoint, request: web.Request) -> web.
 
 
 async def refuse(
-    state: State, exchange: Exchange, refusal: RefusedError, *, log: bool = True
+    state: ProviderState, exchange: Exchange, refusal: RefusedError, *, log: bool = True
 ) -> web.StreamResponse:
     """Answer a request that no endpoint is for."""
     reply = exchange.surface.refuse(refusal, exchange.request_id)
@@ -136,7 +141,7 @@ async def refuse(
     return await _answer_well(state, exchange, reply, None)
 
 
-async def _answer(state: State, endpoint: Endpoint, exchange: Exchange) -> web.StreamResponse:
+async def _answer(state: S, endpoint: Endpoint[S], exchange: Exchange) -> web.StreamResponse:
     armed = state.faults.draw(endpoint.fault_names)
     fault = armed.fault if armed else None
     if fault is not None and not fault.after_work:
@@ -149,28 +154,17 @@ async def _answer(state: State, endpoint: Endpoint, exchange: Exchange) -> web.S
     return await _answer_well(state, exchange, reply, fault)
 
 
-async def _carry_out(state: State, endpoint: Endpoint, exchange: Exchange) -> Reply:
+async def _carry_out(state: S, endpoint: Endpoint[S], exchange: Exchange) -> Reply:
     try:
         exchange.account = state.keys.check(exchange.request.headers.get("Authorization"))
-        _knock(state, exchange)
-        if state.settings.pause_when_empty:
-            state.points.check(exchange.account, 0)
+        state.admit(exchange)
         return await endpoint.handler(state, exchange)
     except RefusedError as refusal:
         return exchange.surface.refuse(refusal, exchange.request_id)
 
 
-def _knock(state: State, exchange: Exchange) -> None:
-    """Count the request against its limit, or refuse it."""
-    rest = state.windows.admit(exchange.owner, exchange.interface, now())
-    if rest is not None:
-        tells = state.settings.retry_after or exchange.surface.tells_when
-        hint = {"Retry-After": str(max(1, math.ceil(rest)))} if tells else {}
-        raise RefusedError(TOO_MANY, headers=hint)
-
-
 async def _answer_late(
-    state: State, exchange: Exchange, armed: Armed, reply: Reply
+    state: ProviderState, exchange: Exchange, armed: Armed, reply: Reply
 ) -> web.StreamResponse:
     """The work was done, or refused: only done work meets its fault."""
     if reply.refused:
@@ -183,7 +177,7 @@ async def _answer_late(
 
 
 async def _answer_well(
-    state: State, exchange: Exchange, reply: Reply, fault: Fault | None
+    state: ProviderState, exchange: Exchange, reply: Reply, fault: Fault | None
 ) -> web.StreamResponse:
     name = fault.name if fault else None
     exchange.record(state, code=reply.code, status=reply.status, fault=name)
@@ -193,15 +187,9 @@ async def _answer_well(
 
 
 async def _spoil(
-    state: State, exchange: Exchange, fault: Fault, reply: Reply | None
+    state: ProviderState, exchange: Exchange, fault: Fault, reply: Reply | None
 ) -> web.StreamResponse:
-    spoiled = spoilt(
-        fault,
-        reply,
-        surface=exchange.surface,
-        path=exchange.request.path,
-        request_id=exchange.request_id,
-    )
+    spoiled = await state.spoil(exchange, fault, reply)
     sent = None if fault.abort == "before" else spoiled.status
     exchange.record(state, code=spoiled.code, status=sent, fault=fault.name)
     given = exchange.surface.headers(exchange.request_id)

@@ -25,6 +25,11 @@ INTERFACES: Mapping[str, tuple[str, ...]] = {
     "list": ("list_videos",),
     "metadata": ("get_metadata",),
     "delete": ("delete_videos",),
+    "task": ("get_video_ids_by_task_id",),
+    "scrape": (
+        *("scraper", "scraper_tag", "scraper_url"),
+        *("scraper_public", "scraper_tag_public", "scraper_url_public"),
+    ),
     "search": ("search",),
     "chat": ("chat_json", "chat_stream"),
     "download": ("download",),
@@ -39,10 +44,7 @@ INTERFACES: Mapping[str, tuple[str, ...]] = {
     "datalake_read": ("get_video", "list_lake", "get_operation", "get_derived"),
     "datalake_search": ("search_moments",),
 }
-"""The handlers of each interface; its limit is shared by them."""
-_ALIASES = {paths[0]: name for name, paths in INTERFACES.items() if len(paths) == 1}
-_INTERFACE_OF = {path: name for name, paths in INTERFACES.items() for path in paths}
-_NAMES = frozenset({"any", *INTERFACES, *(_INTERFACE_OF.keys() - _ALIASES.keys())})
+"""The interfaces of Memories.ai, and the names of their paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +60,13 @@ class Fault:
         msg: Message of the envelope; by default the documented one of the code.  Alone and with
             `after_work`, it is what a chat's stream says at its end, in the place of "Done".
         status: HTTP status; 200 by default, or what goes with the code.
-        body: "envelope" (code and message), "json" (the same), "html" and "spring" (a proxy's error
-            page, and the framework's `{timestamp, path, status, error, requestId}`), "empty",
-            "null" (a success with `data: null`), "truncated" (half of the JSON, its length right),
-            "huge" (`huge_bytes` of valid JSON), "text" (what `text` says).  By default an envelope
-            if there is a code, the Spring body if there is only a status of 400 or more.
+        body: "envelope" (code and message), "json" (the same, also where the answer would be a
+            stream), "html" and "spring" (a proxy's error page, and the framework's
+            `{timestamp, path, status, error, requestId}`), "empty", "null" (a success with
+            `data: null`), "truncated" (half of the JSON, its length right), "huge" (`huge_bytes` of
+            valid JSON), "text" (what `text` says).  By default an envelope if there is a code, the
+            Spring body if there is only a status of 400 or more.  With `after_work`, the envelope
+            comes in the middle of a stream.
         text: The whole body, sent as it is.
         headers: Added to the answer, or replacing what it has, like `{"Retry-After": "3"}`.
         delay: Seconds on the loop's clock before the answer (`inf`: none until the server closes).
@@ -148,15 +152,18 @@ class Armed:
                 self.queue.insert(0, self)
 
 
-def canonical(name: str) -> str:
+def canonical(name: str, interfaces: Mapping[str, tuple[str, ...]] = INTERFACES) -> str:
     """The name of an interface, from its own or its only path's.
 
     Raises:
         ValueError: There is no such interface.
     """
-    name = _ALIASES.get(name, name)
-    if name not in _NAMES:
-        known = sorted(_NAMES | _ALIASES.keys())
+    aliases = {paths[0]: own for own, paths in interfaces.items() if len(paths) == 1}
+    paths = (path for paths in interfaces.values() if len(paths) > 1 for path in paths)
+    names = {"any", *paths, *interfaces}
+    name = aliases.get(name, name)
+    if name not in names:
+        known = sorted(names | aliases.keys())
         raise ValueError(f"unknown interface {name!r}; there are {', '.join(known)}")
     return name
 
@@ -170,19 +177,22 @@ def interface_of(name: str) -> str:
     name = canonical(name)
     if name == "any":
         raise ValueError("a limit is for one interface, not for 'any'")
-    return _INTERFACE_OF.get(name, name)
+    return next((own for own, paths in INTERFACES.items() if name in paths), name)
 
 
 class FaultBook:
     """The faults that wait for a request."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(
+        self, chance: random.Random, interfaces: Mapping[str, tuple[str, ...]] = INTERFACES
+    ) -> None:
         self._chance = chance
+        self._interfaces = interfaces
         self._queues: dict[str, list[Armed]] = {}
 
     def add(self, interface: str, fault: Fault) -> None:
         """Append a fault to the queue of an interface, a path, or "any"."""
-        queue = self._queues.setdefault(canonical(interface), [])
+        queue = self._queues.setdefault(canonical(interface, self._interfaces), [])
         queue.append(Armed(fault=fault, left=fault.times, queue=queue))
 
     def draw(self, names: Sequence[str]) -> Armed | None:

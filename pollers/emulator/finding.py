@@ -6,9 +6,11 @@ The file has the size of the video and is zeros: uploads are not kept.
 """
 
 from .exchange import Exchange
+from .provider import now
 from .requests import json_object
-from .state import State, now
-from .wire import BAD_PARAMETERS, RefusedError, Reply, success, whole_number
+from .state import State
+from .surface import RefusedError, Reply
+from .wire import BAD_PARAMETERS, success, whole_number
 
 
 async def search(state: State, exchange: Exchange) -> Reply:

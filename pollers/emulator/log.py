@@ -12,9 +12,12 @@ class Seen:
         time: When it arrived, seconds on the loop's clock.
         method: The HTTP method.
         path: The path without its query.
-        interface: "upload", "list", …: one of `INTERFACES`; "other" for an unknown path.
+        interface: Which of the API's interfaces ("list", "search_memory", …); "other" for an
+            unknown path.
         account: Whose key it carried; None for nobody's.  The key itself is never kept.
         video_nos: The videos or assets it asked for.
+        ids: The tasks, files, memories or knowledge bases it asked for or made.
+        tokens: Input tokens that it was charged for.
         code: Code in the answer's envelope or error; None if it had none.
         status: HTTP status; None if nothing was sent.
         fault: Name of the fault that shaped the answer.
@@ -26,6 +29,8 @@ class Seen:
     interface: str
     account: str | None = None
     video_nos: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    tokens: int = 0
     code: str | None = None
     status: int | None = None
     fault: str | None = None

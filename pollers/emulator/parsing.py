@@ -16,7 +16,8 @@ from yarl import URL
 
 from .decoding import Facts, StoppedError, UndecodableError, decode
 from .log import Called
-from .state import State, now
+from .provider import now
+from .state import State
 from .videos import PARSE, PARSE_ERROR, Video
 
 _CALLBACK_TIMEOUT = aiohttp.ClientTimeout(total=30)
@@ -101,14 +102,19 @@ async def _call_back(state: State, video: Video, status: str) -> None:
     payload = {"videoNo": video.video_no, "status": status}
     if state.settings.callback_client_id is not None:
         payload["clientId"] = state.settings.callback_client_id
-    at, url = now(), _without_query(video.callback)
+    await post_callback(state, video.callback, payload)
+
+
+async def post_callback(state: State, target: str, payload: dict[str, str]) -> None:
+    """POST a callback once, or lose it by chance; either goes into the log."""
+    at, url = now(), _without_query(target)
     if state.chance.random() < state.settings.callback_loss:
         state.called.append(Called(time=at, url=url, payload=payload, lost=True))
         return
     answer: int | None = None
     try:
         client = state.engine.client
-        async with client.post(video.callback, json=payload, timeout=_CALLBACK_TIMEOUT) as response:
+        async with client.post(target, json=payload, timeout=_CALLBACK_TIMEOUT) as response:
             answer = response.status
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
         pass  # one try and no more: that is the API's promise

@@ -5,10 +5,11 @@ quota, as the documents say.  A limit is a fixed window that opens with the firs
 `per` seconds later (INCR and EXPIRE of the usual store); a rejected request doesn't count.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from .wire import DISABLED, NO_POINTS, UNAUTHORIZED, RefusedError
+from .surface import Code, RefusedError
+from .wire import NO_POINTS
 
 DEFAULT_ACCOUNT = "default"
 
@@ -27,11 +28,14 @@ class Limit:
 
 
 # Rate-limit page of v1.2 (October 2025).  It has no line for get_metadata: the list's is taken.
+# The line for the task status is the platform's of 2026.
 DOCUMENTED_LIMITS: Mapping[str, Limit] = {
     "upload": Limit(1),
     "list": Limit(5),
     "metadata": Limit(5),
     "delete": Limit(5),
+    "task": Limit(1),
+    "scrape": Limit(1, 60.0),
     "search": Limit(10),
     "chat": Limit(1),
     "download": Limit(12, 60.0),
@@ -68,7 +72,7 @@ class Windows:
         for key in [key for key in self._windows if key[1] == interface]:
             del self._windows[key]
 
-    def admit(self, account: str, interface: str, now: float) -> float | None:
+    def admit(self, account: str, interface: str, now: float, cost: int = 1) -> float | None:
         """Count a request; None if it may pass, else the seconds until the window ends."""
         limit = self.limits.get(interface)
         if limit is None:
@@ -76,19 +80,41 @@ class Windows:
         window = self._windows.get((account, interface))
         if window is None or now >= window.ends:
             window = self._windows[account, interface] = _Window(ends=now + limit.per, used=0)
-        if window.used >= limit.calls:
+        if window.used + cost > limit.calls:
             return window.ends - now
-        window.used += 1
+        window.used += cost
         return None
 
 
-class Keys:
-    """The API keys that are good, and whose they are."""
+def raw_key(authorization: str | None) -> str | None:
+    """The header is the key itself; "Bearer" is the commonest mistake, and is no key."""
+    if not authorization or authorization.lower().startswith("bearer "):
+        return None
+    return authorization
 
-    def __init__(self, *, wrong_key_code: str) -> None:
+
+class Keys:
+    """The API keys that are good, and whose they are.
+
+    Args:
+        missing: Code of the answer to a request without a key.
+        wrong: Code of the answer to a key that is nobody's.
+        disabled: Code of the answer to a key of a disabled account.
+        key_of: Finds the key in the Authorization header; None for none, "" for one in a wrong form.
+    """
+
+    def __init__(
+        self,
+        *,
+        missing: Code,
+        wrong: Code,
+        disabled: Code,
+        key_of: Callable[[str | None], str | None] = raw_key,
+    ) -> None:
         self._accounts: dict[str, str] | None = None
         self._disabled: frozenset[str] = frozenset()
-        self._wrong_key_code = wrong_key_code
+        self._missing, self._wrong, self._disabled_code = missing, wrong, disabled
+        self._key_of = key_of
 
     def set(
         self, keys: Mapping[str, str] | Iterable[str] | None, disabled: Iterable[str] = ()
@@ -109,11 +135,12 @@ class Keys:
 
     def account(self, authorization: str | None) -> str | None:
         """Whose key this is, disabled or not; None if it is nobody's."""
-        if not authorization or authorization.lower().startswith("bearer "):
-            return None  # the raw key is expected; "Bearer" is the commonest mistake
-        if self._accounts is None or authorization in self._disabled:
-            return (self._accounts or {}).get(authorization, DEFAULT_ACCOUNT)
-        return self._accounts.get(authorization)
+        key = self._key_of(authorization)
+        if not key:
+            return None
+        if self._accounts is None or key in self._disabled:
+            return (self._accounts or {}).get(key, DEFAULT_ACCOUNT)
+        return self._accounts.get(key)
 
     def check(self, authorization: str | None) -> str:
         """Return the account of a good key.
@@ -121,12 +148,11 @@ class Keys:
         Raises:
             RefusedError: The key is missing, wrong or disabled.
         """
-        account = self.account(authorization)
+        account, key = self.account(authorization), self._key_of(authorization)
         if account is None:
-            missing = not authorization or authorization.lower().startswith("bearer ")
-            raise RefusedError(UNAUTHORIZED if missing else self._wrong_key_code)
-        if authorization in self._disabled:
-            raise RefusedError(DISABLED)
+            raise RefusedError(self._missing if key is None else self._wrong)
+        if key in self._disabled:
+            raise RefusedError(self._disabled_code)
         return account
 
 

@@ -9,21 +9,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from .faults import Fault
-from .state import State
-from .surface import JSON, Failure, Surface
-from .wire import Payload, Reply, dump
+from .surface import JSON, Failure, Payload, Reply, Surface, dump
+
+if TYPE_CHECKING:
+    from .provider import ProviderState
 
 _FILE = "application/octet-stream"
 _CONTENT_TYPES = {"text": "text/plain", "html": "text/html"}
+_MESSAGES = ("msg", "message")
 _CHUNK = 256 * 1024
 
 
 async def send(
-    state: State, request: web.Request, surface: Surface, reply: Reply, headers: dict[str, str]
+    state: "ProviderState",
+    request: web.Request,
+    surface: Surface,
+    reply: Reply,
+    headers: dict[str, str],
 ) -> web.StreamResponse:
     """Send an answer of the API: at once, as a file, or as a stream with its silences."""
     if reply.size is None and surface.content_type == JSON:
@@ -35,17 +42,20 @@ async def send(
 
 
 async def _send_pieces(
-    state: State, request: web.Request, surface: Surface, reply: Reply, headers: dict[str, str]
+    state: "ProviderState",
+    request: web.Request,
+    surface: Surface,
+    reply: Reply,
+    headers: dict[str, str],
 ) -> web.StreamResponse:
-    streams, settings = reply.size is None, state.settings
     response = web.StreamResponse(status=reply.status)
     response.content_type = _content_type(surface, reply)
     response.content_length = reply.size
     response.headers.update(headers)
     await response.prepare(request)
     for number, piece in enumerate(_pieces(surface, reply)):
-        if streams:
-            await state.pause(settings.chat_pause if number else settings.chat_quiet)
+        if reply.size is None:
+            await state.pause(state.silence(number))
         await response.write(piece)
     await response.write_eof()
     return response
@@ -145,7 +155,7 @@ def _default_body(fault: Fault, status: int) -> str:
 
 def _base(fault: Fault, reply: Reply | None, surface: Surface, request_id: str) -> Reply:
     if fault.code is not None:
-        return surface.fail(
+        failed = surface.fail(
             Failure(
                 code=fault.code,
                 message=fault.msg,
@@ -154,6 +164,8 @@ def _base(fault: Fault, reply: Reply | None, surface: Surface, request_id: str) 
                 request_id=request_id,
             )
         )
+        begun = reply.before if reply else ()  # a stream breaks off in its middle
+        return replace(failed, before=begun[: (len(begun) + 1) // 2])
     base = reply or Reply(surface.nothing())
     base = base if fault.status is None else replace(base, status=fault.status)
     return base if fault.msg is None else replace(base, payload=_reworded(base.payload, fault.msg))
@@ -163,7 +175,7 @@ def _reworded(payload: Payload | str, msg: str) -> Payload | str:
     """A body with another message; a stream's end has its message in `data`."""
     if isinstance(payload, str):
         return msg
-    return payload | {"msg" if "msg" in payload else "data": msg}
+    return payload | {next((name for name in _MESSAGES if name in payload), "data"): msg}
 
 
 def _phrase(status: int) -> str:

@@ -3,48 +3,45 @@
 Everything that decides reads the running loop's clock, so the emulator also runs on virtual time.
 """
 
-import asyncio
 import math
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from http import HTTPStatus
-from types import TracebackType
-from typing import Self, Unpack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any, ClassVar, Unpack
 
-from aiohttp import web
-
-from .control import CONTROL, add_control
+from .base import Emulator
+from .control import ACTS
 from .datalake.endpoints import DATALAKE_ENDPOINTS
 from .datalake.lake import Lake
 from .datalake.wire import DATALAKE
 from .datalake.wire import PREFIX as DATALAKE_PREFIX
 from .endpoints import ENDPOINTS, PREFIX
-from .exchange import Endpoint, answer, begin, refuse
-from .faults import Fault, interface_of
-from .log import Called, Seen
+from .faults import interface_of
 from .parsing import call_back_at_end, call_back_early
+from .provider import now
 from .quotas import DEFAULT_ACCOUNT, Limit
+from .scrapes import Scrape
+from .scraping import PUBLIC
+from .scraping import begin as begin_scrape
 from .settings import Options, Settings
-from .state import State, now
-from .surface import VISUAL_SEARCH
+from .state import State
+from .surface import Surface
 from .v2.assets import Assets
 from .v2.endpoints import V2_ENDPOINTS
 from .v2.wire import PREFIX as V2_PREFIX
 from .v2.wire import VISUAL_INTELLIGENCE
 from .videos import PARSE, Video
-from .wire import BAD_PARAMETERS, RefusedError
-
-_MAX_BODY = 64 * 1024 * 1024
-_SHUTDOWN_SECONDS = 0.5
+from .wire import BAD_PARAMETERS, VISUAL_SEARCH
 
 
-class MemoriesEmulator:
+class MemoriesEmulator(Emulator[State]):
     """A server that answers as the video API of Memories.ai does, all surfaces on one port.
 
     `base_url` is Visual Search (v1.2), where errors come with HTTP 200 and a code in the body;
     `v2_url` is Visual Intelligence and `datalake_url` the Video Datalake, where the status is real.
     Uploaded files are really decoded if PyAV is installed; other videos are scripted with
-    `add_video`, `assets.add_asset` and `lake.add`.  What goes wrong is scripted with `fail`.
+    `add_video`, `add_scrape`, `assets.add_asset` and `lake.add`.  What goes wrong is scripted with
+    `fail`.
 
         async with MemoriesEmulator(port=0, dialect="2025") as emulator:
             emulator.add_video("VI1", parse_after=2.0)
@@ -57,70 +54,37 @@ class MemoriesEmulator:
         settings: The fields of `Settings`.
     """
 
+    surfaces: ClassVar[Mapping[str, Surface]] = MappingProxyType(
+        {PREFIX: VISUAL_SEARCH, V2_PREFIX: VISUAL_INTELLIGENCE, DATALAKE_PREFIX: DATALAKE}
+    )
+    endpoints = (*ENDPOINTS, *V2_ENDPOINTS, *DATALAKE_ENDPOINTS)
+    unknown = BAD_PARAMETERS
+    acts = ACTS
+
     def __init__(
         self, *, host: str = "127.0.0.1", port: int = 0, **settings: Unpack[Options]
     ) -> None:
-        self.host = host
-        self.port = port
-        self._state = State(Settings(**settings))
-        self._runner: web.AppRunner | None = None
-        self._asked_port = port
-        self.app = self._make_app()
+        super().__init__(State(Settings(**settings)), host=host, port=port)
 
-    async def __aenter__(self) -> Self:
-        """Start listening."""
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop; every task, thread and file of the emulator is gone then."""
-        await self.close()
-
-    async def start(self) -> None:
-        """Listen; `port` and `base_url` are real from here on.
-
-        Raises:
-            OSError: The port is taken.
-            ImportError: `decode=True` without PyAV.
-        """
-        if self._runner is not None:
-            raise RuntimeError("the emulator is already running")
-        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-        try:
-            await self._runner.setup()
-            await web.TCPSite(self._runner, self.host, self._asked_port).start()
-        except BaseException:
-            await self.close()
-            raise
-        self.port = self._runner.addresses[0][1]
-
-    async def close(self) -> None:
-        """Stop listening, end all work and remove the uploaded files; may be called twice."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-            await asyncio.sleep(0)  # cancelled connections end in the loop's next round
-
-    @property
-    def base_url(self) -> str:
-        """Root of the API, without a slash at its end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{PREFIX}"
+    def describe(self) -> dict[str, Any]:
+        """Videos, how many of them are parsed or failed, and scraper tasks."""
+        at = now()
+        return {
+            "videos": len(self.videos),
+            "ended": sum(video.ended_at(at) for video in self.videos.values()),
+            "scrapes": len(self.scrapes),
+            "dialect": self.settings.dialect,
+        }
 
     @property
     def v2_url(self) -> str:
         """Root of Visual Intelligence (v2)."""
-        return self.base_url.removesuffix(PREFIX) + V2_PREFIX
+        return self.urls[1]
 
     @property
     def datalake_url(self) -> str:
         """Root of the Video Datalake."""
-        return self.base_url.removesuffix(PREFIX) + DATALAKE_PREFIX
+        return self.urls[2]
 
     @property
     def settings(self) -> Settings:
@@ -128,19 +92,14 @@ class MemoriesEmulator:
         return self._state.settings
 
     @property
-    def requests(self) -> list[Seen]:
-        """Every answered request to the API, in the order of the answers; yours to clear."""
-        return self._state.seen
-
-    @property
-    def callbacks(self) -> list[Called]:
-        """Every callback that was made or lost."""
-        return self._state.called
-
-    @property
     def videos(self) -> Mapping[str, Video]:
         """All videos by number, of all accounts, visible or not."""
         return self._state.library.view
+
+    @property
+    def scrapes(self) -> Mapping[str, Scrape]:
+        """All scraper tasks by id, of all accounts."""
+        return self._state.tasks.view
 
     @property
     def assets(self) -> Assets:
@@ -152,16 +111,6 @@ class MemoriesEmulator:
         """Videos and operations of the Datalake: `add`."""
         return self._state.lake
 
-    @property
-    def limits(self) -> Mapping[str, Limit]:
-        """The limit of each interface that has one."""
-        return dict(self._state.windows.limits)
-
-    @property
-    def faults(self) -> dict[str, list[str]]:
-        """Names of the faults that are still to come, by interface."""
-        return self._state.faults.waiting()
-
     def configure(self, **changes: Unpack[Options]) -> None:
         """Change settings from now on.
 
@@ -169,23 +118,6 @@ class MemoriesEmulator:
             ValueError: A setting that only says what the emulator starts with.
         """
         self._state.settings = self._state.settings.changed(**changes)
-
-    def fail(self, interface: str, *faults: Fault) -> None:
-        """Script what goes wrong next.
-
-        Args:
-            interface: "upload", "list", "metadata", "delete", "search", "chat", "download"; those of
-                the other surfaces ("v2_upload", "vlm", "datalake_read", …: see `INTERFACES`); a
-                path's name ("upload_url", "chat_stream", …; "upload_file" for `upload` alone); or
-                "any".
-            faults: Used in this order.
-        """
-        for fault in faults:
-            self._state.faults.add(interface, fault)
-
-    def clear_faults(self) -> None:
-        """Forget all faults that are still to come."""
-        self._state.faults.clear()
 
     def add_video(
         self,
@@ -248,6 +180,55 @@ class MemoriesEmulator:
             self._state.spawn(call_back_at_end(self._state, video))
         return video
 
+    def add_scrape(
+        self,
+        task_id: str | None = None,
+        *,
+        videos: Iterable[Mapping[str, Any]] = (),
+        known_after: float = 0.0,
+        fails_after: float | None = None,
+        account: str = DEFAULT_ACCOUNT,
+        unique_id: str = "default",
+        public: bool = False,
+        callback: str | None = None,
+    ) -> Scrape:
+        """Register a scraper task whose videos come and are parsed by script.
+
+        Args:
+            task_id: Its id; made up if None, replaced if known.
+            videos: For each video `appears_after` (seconds from now until the task's list has it;
+                0) and what `add_video` takes; `parse_after` and `visible_after`, in seconds from
+                now too, are as late as the appearance if they aren't given.
+            known_after: Seconds from now until reads know the task.
+            fails_after: Seconds from now until a task without videos gives up, which only a
+                callback tells; None: never.
+            account: Whose it is.
+            unique_id: Its namespace, and its videos'.
+            public: Whether its videos are in the public library, which list_videos doesn't show.
+            callback: URL of its callbacks.
+        """
+        at = now()
+        children = []
+        for video in videos:
+            fields = dict(video)
+            appears = fields.pop("appears_after", 0.0)
+            fields = {"parse_after": appears, "visible_after": appears} | fields
+            owner = PUBLIC if public else account
+            made = self.add_video(**fields, account=owner, unique_id=unique_id)
+            made.callback = callback
+            children.append((at + appears, made))
+        scrape = Scrape(
+            task_id=task_id or self._state.tasks.next_id(),
+            account=account,
+            unique_id=unique_id,
+            videos=sorted(children, key=itemgetter(0)),
+            known_at=at + known_after,
+            fails_at=math.inf if fails_after is None else at + fails_after,
+            callback=callback,
+        )
+        begin_scrape(self._state, scrape)
+        return scrape
+
     def set_limit(self, interface: str, calls: int | None, per: float = 1.0) -> None:
         """Allow `calls` requests in `per` seconds by account; None: as many as you like."""
         limit = None if calls is None else Limit(calls, per)
@@ -261,67 +242,6 @@ class MemoriesEmulator:
     def balance(self, account: str = DEFAULT_ACCOUNT) -> float | None:
         """The points of an account; None if points are not counted."""
         return self._state.points.balance(account)
-
-    def set_keys(
-        self, keys: Mapping[str, str] | Iterable[str] | None, *, disabled: Iterable[str] = ()
-    ) -> None:
-        """Replace all keys.
-
-        Args:
-            keys: Account by key, or keys of the default account; None accepts any non-empty key.
-            disabled: Keys that are answered 0403.
-        """
-        self._state.keys.set(keys, disabled)
-
-    def _make_app(self) -> web.Application:
-        app = web.Application(client_max_size=_MAX_BODY)
-        app.cleanup_ctx.append(self._life)
-        app.on_shutdown.append(self._state.release)
-        for endpoint in _ALL_ENDPOINTS:
-            app.router.add_route(endpoint.method, endpoint.path, self._handler(endpoint))
-        if self.settings.control:
-            add_control(app, self)
-        app.router.add_route("*", "/{path:.*}", self._unknown)
-        return app
-
-    async def _life(self, _: web.Application) -> AsyncIterator[None]:
-        self._state.start()
-        yield
-        await self._state.stop()
-
-    def _handler(
-        self, endpoint: Endpoint
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await answer(self._state, endpoint, request)
-
-        return handle
-
-    async def _unknown(self, request: web.Request) -> web.StreamResponse:
-        """Answer a wrong path or method as its surface does: Visual Search with HTTP 200 and 0001."""
-        roots = (manners for root, manners in _ROOTS.items() if request.path.startswith(root))
-        surface = next(roots, VISUAL_SEARCH)
-        known = any(re.fullmatch(_pattern(e.path), request.path) for e in _ALL_ENDPOINTS)
-        message = (
-            f"Request method '{request.method}' is not supported"
-            if known
-            else f"No static resource {request.path.lstrip('/')}."
-        )
-        status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
-        refusal = RefusedError(BAD_PARAMETERS, message, status=status)
-        exchange = begin(self._state, request, "other", surface)
-        return await refuse(
-            self._state, exchange, refusal, log=not request.path.startswith(f"{CONTROL}/")
-        )
-
-
-_ALL_ENDPOINTS = (*ENDPOINTS, *V2_ENDPOINTS, *DATALAKE_ENDPOINTS)
-_ROOTS = {V2_PREFIX: VISUAL_INTELLIGENCE, DATALAKE_PREFIX: DATALAKE}
-
-
-def _pattern(path: str) -> str:
-    """A path of the table as a regular expression."""
-    return re.sub(r"\{\w+(?::([^}]+))?\}", lambda found: f"(?:{found[1] or '[^/]+'})", path)
 
 
 async def serve(
@@ -342,7 +262,4 @@ async def serve(
     Raises:
         OSError: The port is taken.
     """
-    async with MemoriesEmulator(host=host, port=port, **settings) as emulator:
-        if ready is not None:
-            ready(emulator)
-        await asyncio.get_running_loop().create_future()
+    await MemoriesEmulator(host=host, port=port, **settings).run(ready)

@@ -4,15 +4,15 @@ Keys, limits and points are only what the emulator starts with; they change at r
 methods.  The rest changes through `MemoriesEmulator.configure`.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
+from .choices import changed, one_of
 from .faults import interface_of
 from .quotas import DOCUMENTED_LIMITS, Limit
 from .videos import Video
-from .wire import NO_PERMISSION, Dialect, Speech
+from .wire import NO_PERMISSION, Dialect, Speech, TaskListing
 
 ChatEnd = Literal["envelope", "text"]
 ParseSeconds = float | Callable[[Video], float]
@@ -48,6 +48,10 @@ class Settings:
         visibility_delay: Seconds after an upload during which reads don't know the video.
         repeated_delete: "0409", or "ignored": a silent success.
         callback_client_id: Value of `clientId` in callbacks; None leaves it out.
+        task_listing: How the answer about a scraper task names its videos: bare "video_ids", or
+            `videos` with their status and their number under "video_no" or "videoNo"; None:
+            "video_ids" in 2025, "video_no" in 2026.
+        scrape_seconds: Seconds between two videos of a scraper task that was posted.
         callback_early: Whether the first callback is made when parsing begins (still with "PARSE").
         callback_times: How often a callback is made: 1, 2 for doubled, 0 for lost.
         callback_loss: Chance that a callback is lost, drawn from the seeded generator.
@@ -82,6 +86,8 @@ class Settings:
     visibility_delay: float = 0.0
     repeated_delete: Literal["0409", "ignored"] = "0409"
     callback_client_id: str | None = None
+    task_listing: TaskListing | None = None
+    scrape_seconds: float = 0.5
     callback_early: bool = False
     callback_times: int = 1
     callback_loss: float = 0.0
@@ -98,17 +104,19 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse words and interfaces that don't exist."""
-        _one_of("dialect", self.dialect, ("2025", "2026"))
-        _one_of("wrong_key_code", self.wrong_key_code, ("9009", "0401"))
-        _one_of("repeated_delete", self.repeated_delete, ("0409", "ignored"))
-        _one_of("chat_end", self.chat_end, ("envelope", "text"))
+        one_of("dialect", self.dialect, ("2025", "2026"))
+        one_of("wrong_key_code", self.wrong_key_code, ("9009", "0401"))
+        one_of("repeated_delete", self.repeated_delete, ("0409", "ignored"))
+        one_of("chat_end", self.chat_end, ("envelope", "text"))
         for name in self.limits:
             interface_of(name)
+        if self.task_listing is not None:
+            one_of("task_listing", self.task_listing, get_args(TaskListing))
 
     @property
     def speech(self) -> Speech:
         """How this deployment spells a video."""
-        return Speech(self.dialect, self.failure_word)
+        return Speech(self.dialect, self.failure_word, self.task_listing)
 
     @property
     def page_size(self) -> int:
@@ -135,10 +143,7 @@ class Settings:
         Raises:
             ValueError: One of them only says what the emulator starts with.
         """
-        fixed = sorted(_AT_START & changes.keys())
-        if fixed:
-            raise ValueError(f"{', '.join(fixed)} can't be changed while the emulator runs")
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # checked by callers
+        return changed(self, _AT_START, changes)
 
 
 _AT_START = frozenset(
@@ -168,6 +173,8 @@ class Options(TypedDict, total=False):
     visibility_delay: float
     repeated_delete: Literal["0409", "ignored"]
     callback_client_id: str | None
+    task_listing: TaskListing | None
+    scrape_seconds: float
     callback_early: bool
     callback_times: int
     callback_loss: float
@@ -181,8 +188,3 @@ class Options(TypedDict, total=False):
     not_ready_hint: float
     control: bool
     seed: int
-
-
-def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {value!r}")

@@ -5,38 +5,30 @@ outlives `stop`.  A pause that a client waits through ends at once when the emul
 """
 
 import asyncio
-import itertools
 import logging
-import math
-import random
 import tempfile
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from . import decoding
 from .datalake.lake import Lake
-from .faults import FaultBook
-from .quotas import Keys, Points, Windows
+from .exchange import Exchange
+from .faults import INTERFACES
+from .provider import ProviderState, now
+from .quotas import Keys, Points
+from .scrapes import Tasks
 from .settings import Settings
 from .v2.assets import Assets
 from .videos import Library
-
-if TYPE_CHECKING:
-    from .log import Called, Seen
+from .wire import DISABLED, TOO_MANY, UNAUTHORIZED
 
 logger = logging.getLogger("pollers.emulator")
-
-
-def now() -> float:
-    """Seconds on the running loop's clock, the only clock that decides anything here."""
-    return asyncio.get_running_loop().time()
 
 
 @dataclass(slots=True)
@@ -47,28 +39,29 @@ class Engine:
     workers: ThreadPoolExecutor
     directory: tempfile.TemporaryDirectory[str]
     decodes: bool
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
     halt: threading.Event = field(default_factory=threading.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
-class State:
-    """Settings, videos, quotas, faults and logs of one emulator."""
+class State(ProviderState):
+    """Settings, videos, scraper tasks, quotas, faults and logs of one emulator."""
+
+    settings: Settings
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.chance = random.Random(settings.seed)  # noqa: S311 a repeatable emulator
+        keys = Keys(missing=UNAUTHORIZED, wrong=settings.wrong_key_code, disabled=DISABLED)
+        keys.set(settings.keys, settings.disabled_keys)
+        super().__init__(
+            settings,
+            interfaces=INTERFACES,
+            limits=settings.all_limits(),
+            keys=keys,
+        )
         self.library = Library()
-        self.faults = FaultBook(self.chance)
-        self.windows = Windows(settings.all_limits())
-        self.keys = Keys(wrong_key_code=settings.wrong_key_code)
-        self.keys.set(settings.keys, settings.disabled_keys)
+        self.tasks = Tasks()
         self.points = Points(settings.points)
         self.assets = Assets(now)
         self.lake = Lake(now)
-        self.numbers = itertools.count()
-        self.seen: list[Seen] = []
-        self.called: list[Called] = []
         self._engine: Engine | None = None
         self._uploads = 0
 
@@ -93,6 +86,7 @@ class State:
         decodes = decoding.available() if wanted is None else wanted
         if decodes and not decoding.available():
             raise ImportError("decode=True needs PyAV (the package `av`)")
+        super().start()
         self._engine = Engine(
             client=aiohttp.ClientSession(),
             workers=ThreadPoolExecutor(self.settings.decode_workers, "emulator-decode"),
@@ -102,10 +96,10 @@ class State:
 
     async def stop(self) -> None:
         """End every task and thread and remove the uploaded files; may be called twice."""
+        await super().stop()
         engine, self._engine = self._engine, None
         if engine is None:
             return
-        engine.closing.set()
         engine.halt.set()
         for task in engine.tasks:
             task.cancel()
@@ -121,18 +115,15 @@ class State:
         task.add_done_callback(self.engine.tasks.discard)
         task.add_done_callback(_complain)
 
-    async def pause(self, seconds: float) -> None:
-        """Sleep on the loop's clock; returns early when the emulator closes."""
-        if seconds > 0:
-            try:
-                async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                    await self.engine.closing.wait()
-            except TimeoutError:
-                pass
+    def admit(self, exchange: Exchange) -> None:
+        """Count the request against its limit, or refuse it; so does an empty balance."""
+        self.knock(exchange, exchange.interface, TOO_MANY)
+        if self.settings.pause_when_empty:
+            self.points.check(exchange.owner, 0)
 
-    async def release(self, _: web.Application) -> None:
-        """Let go of the requests that only wait; aiohttp calls this before it waits for them."""
-        self.engine.closing.set()
+    def silence(self, number: int) -> float:
+        """As the settings have it for a chat's stream."""
+        return self.settings.chat_pause if number else self.settings.chat_quiet
 
     def new_file(self, suffix: str) -> Path:
         """A path in the emulator's own directory that was never given before."""

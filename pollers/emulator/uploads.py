@@ -17,9 +17,11 @@ from yarl import URL
 
 from .exchange import Exchange
 from .parsing import call_back_early, parse
-from .state import State, now
+from .provider import now
+from .state import State
+from .surface import RefusedError, Reply
 from .videos import Video
-from .wire import BAD_PARAMETERS, RefusedError, Reply, whole_number
+from .wire import BAD_PARAMETERS, whole_number
 
 _EXTENSIONS = frozenset({".mp4", ".avi", ".mkv", ".mov"})
 _MAX_TAGS = 20
@@ -58,7 +60,7 @@ async def upload_url(state: State, exchange: Exchange) -> Reply:
         raise RefusedError(BAD_PARAMETERS, "Content-Type must be application/x-www-form-urlencoded")
     form = await exchange.request.post()
     fields = {name: [str(value) for value in form.getall(name)] for name in form}
-    url = http_url(_one(fields, "url") or "")
+    url = http_url(_one(fields, "url") or "", "url")
     video = _accept(state, exchange, fields, name=PurePosixPath(url.path).stem or "video")
     state.spawn(call_back_early(state, video))
     state.spawn(parse(state, video, url))
@@ -97,14 +99,14 @@ def _one(fields: Mapping[str, list[str]], name: str) -> str | None:
     return next((value for value in reversed(fields.get(name, [])) if value), None)
 
 
-def http_url(text: str) -> URL:
-    """An address that can be fetched, or a refusal."""
+def http_url(text: str, name: str) -> URL:
+    """An address that could be fetched, or a refusal; `name` is the field that it was in."""
     try:
         url = URL(text)
     except ValueError:
         url = URL()
     if url.scheme not in {"http", "https"} or not url.host:
-        raise RefusedError(BAD_PARAMETERS, "url must be a public http or https address")
+        raise RefusedError(BAD_PARAMETERS, f"{name} must be a public http or https address")
     return url
 
 

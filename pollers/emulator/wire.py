@@ -9,11 +9,12 @@ answer to a broken rate limit is shorter than all the others.
 Times in a body are milliseconds since 1970; durations are whole seconds; sizes are bytes.
 """
 
-import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Literal
 
+from .surface import EVENTS, Code, Payload, RefusedError, Surface, dump, enveloped
 from .videos import Video
 
 SUCCESS = "0000"
@@ -37,65 +38,18 @@ MESSAGES = {
     NO_PERMISSION: "Permission denied, check API key validness",
 }
 
+_STATUSES: dict[Code, int] = {
+    BAD_PARAMETERS: 400,
+    UNAUTHORIZED: 401,
+    NO_PERMISSION: 401,
+    NO_POINTS: 402,
+    DISABLED: 403,
+    DUPLICATE: 409,
+    TOO_MANY: 429,
+}
+
 Dialect = Literal["2025", "2026"]
-Payload = dict[str, Any]
-
-
-class RefusedError(Exception):
-    """A request that is answered with an error code; nothing was done for it.
-
-    `code` is that of the Code page.  `status` is what the surfaces with a real HTTP status say; None
-    is the usual one of the code.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        message: str | None = None,
-        *,
-        status: int | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-        self.status = status
-        self.headers = headers or {}
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer before it is written.
-
-    Attributes:
-        payload: The JSON body; of a stream, what its last event says.
-        headers: Headers beside the usual ones.
-        status: HTTP status.
-        refused: Whether nothing was done for the request.
-        before: What the events of a stream say before the last one.
-        size: Bytes of the file that is sent instead of the payload; None: no file is.
-    """
-
-    payload: Payload | str
-    headers: dict[str, str] = field(default_factory=dict)
-    status: int = 200
-    refused: bool = False
-    before: tuple[Payload, ...] = ()
-    size: int | None = None
-
-    @property
-    def code(self) -> str | None:
-        """The code in the body as text, or None if it has none."""
-        if self.size is not None or isinstance(self.payload, str):
-            return None
-        error = self.payload.get("error") if self.refused else None
-        code = (error if isinstance(error, dict) else self.payload).get("code")
-        return None if code is None else str(code)
-
-
-def dump(payload: Any) -> bytes:
-    """JSON as the server writes it: compact, not escaped to ASCII."""
-    return json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
+TaskListing = Literal["video_ids", "video_no", "videoNo"]
 
 
 def success(data: Any, *, flags: bool = True) -> Payload:
@@ -104,7 +58,7 @@ def success(data: Any, *, flags: bool = True) -> Payload:
     return payload | {"success": True, "failed": False} if flags else payload
 
 
-def failure(code: str | int, message: str | None = None) -> Payload:
+def failure(code: Code, message: str | None = None) -> Payload:
     """The envelope of an error; the one for a broken rate limit has neither data nor flags."""
     if message is None:
         message = MESSAGES.get(str(code), "error")
@@ -114,12 +68,35 @@ def failure(code: str | int, message: str | None = None) -> Payload:
     return payload | {"data": None, "success": False, "failed": True}
 
 
+def event(payload: Payload | str) -> bytes:
+    """One event of a chat's stream, with no space after the colon, as documented."""
+    return b"data:" + dump(payload) + b"\n\n"
+
+
+def status_of(refusal: RefusedError) -> int:
+    """What a refusal says on a surface with a real HTTP status."""
+    return refusal.status or _STATUSES.get(refusal.code, HTTPStatus.BAD_REQUEST)
+
+
+VISUAL_SEARCH = Surface(fail=enveloped(failure), nothing=lambda: success(None))
+"""v1: HTTP 200 whatever the code."""
+
+CHAT_STREAM = Surface(
+    fail=enveloped(failure),
+    nothing=lambda: {"code": "SUCCESS", "data": "Done"},
+    encode=event,
+    content_type=EVENTS,
+)
+"""v1's streams: an error is an event, the first if the stream hasn't begun."""
+
+
 @dataclass(frozen=True, slots=True)
 class Speech:
     """How this deployment spells a video: the dialect, and its word for "failed"."""
 
     dialect: Dialect
     failure_word: str
+    task_listing: TaskListing | None = None
 
     def number(self, value: float) -> int | str:
         """A whole number in this dialect's type."""
@@ -162,6 +139,18 @@ class Speech:
                 "height": self.number(video.height),
             }
         return entry
+
+    def task(self, task_id: str, videos: list[Video], now: float) -> Payload:
+        """The reply about a scraper task: what was downloaded so far, and nothing about the task.
+
+        The page of 2025 has bare `video_ids`; clients got `videos`, spelt in either way.
+        """
+        key = self.task_listing or ("video_ids" if self.dialect == "2025" else "video_no")
+        if key == "video_ids":
+            numbers = [video.video_no for video in videos]
+            return success({"taskId": task_id, "video_ids": numbers})
+        entries = [self.described(video, now) for video in videos]
+        return success({"videos": [{key: one.pop("video_no"), **one} for one in entries]})
 
     def page(self, videos: list[Video], *, page: int, size: int, total: int, now: float) -> Payload:
         """The reply to list_videos; in 2025 only `total_count` is a string, as documented."""

@@ -4,11 +4,29 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pollers._core.model import Phase, Sighting
+from pollers._core.model import Job, Phase, Sighting
 from resilience import Guard
 
 Pick = Callable[[int], list[str]]
 """Gives the ids of at most so many jobs that are due; call it when the request may really go."""
+
+
+class PickJobs(Protocol):
+    """A ``Pick`` for sources whose jobs differ in what they cost and in what ``watch`` was told."""
+
+    def __call__(self, count: int, *, dear: Callable[[Job], bool] | None = None) -> list[str]:
+        """The ids of at most so many jobs: those that are due, then those that are next.
+
+        Args:
+            count: the most.
+            dear: whether a job costs a request of its own; at most one such is given, and only
+                when it is due.
+        """
+        ...
+
+    def job(self, remote_id: str) -> Job:
+        """The row of a job that was given; its ``features`` have what ``watch`` was told."""
+        ...
 
 
 class Source(Protocol):
@@ -18,6 +36,9 @@ class Source(Protocol):
     batch is never stale; asks the provider; and returns what it learned.  An id that was picked and
     is not in the result is missing from the provider's answer.  It raises what the guard raises, and
     never makes a job's failure out of a request's.
+
+    ``watch_options``, where a source has it, names the options of ``Poller.watch`` that it takes
+    (``"expect"``, ``"settle"``); they come back in the ``features`` of the job.
     """
 
     provider: str
@@ -29,7 +50,7 @@ class Source(Protocol):
     """Least seconds between requests, from the documented limit."""
     guard: Guard
 
-    async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
+    async def look(self, guard: Guard, pick: PickJobs) -> Mapping[str, Sighting]:
         """Look at the jobs that ``pick`` gives.  ``guard`` is the source's own, set to one attempt."""
         ...
 

@@ -12,12 +12,12 @@ come as ``video_no`` or ``videoNo``, numbers as numbers or text, and a missing c
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
 
 from pollers._core.model import Sighting
+from pollers.sources._http import deployment_of, guard_for, number_of, object_of, whole
 from pollers.sources.base import Pick, StatusWords
 from resilience import FatalError, Guard
 
@@ -62,13 +62,11 @@ class MemoriesVideos:
         unique_id: str | None = None,
         folder_id: int | str | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"base_url={base_url!r}: expected an http(s) URL such as {BASE_URL}")
+        self.deployment = deployment_of(base_url, example=BASE_URL)
         self.session = session
-        self.guard = guard or guard_of(session) or Guard("memories_ai")
-        # stored with every job: no user name or password, and one spelling
-        self.deployment = parts.netloc.rpartition("@")[2].lower()
+        self.guard = guard or guard_for(
+            session, self.provider, deployment=self.deployment, api_key=api_key
+        )
         self._base_url = base_url.rstrip("/")
         self._headers = {"Authorization": api_key} if api_key else {}
         names = {"unique_id": unique_id, "folder_id": folder_id}
@@ -100,18 +98,18 @@ class MemoriesVideos:
 
         await self._spaced()
         try:
-            data = await _data(await guard.options(endpoint="list").call(list_videos))
+            data = await object_of(await guard.options(endpoint="list").call(list_videos))
         except FatalError as error:
-            if len(asked) == 1 and _is_unknown_video(error):
+            if len(asked) == 1 and is_unknown(error):
                 return {}
             raise
-        found = dict(self._sightings(data))
+        found = dict(sightings_of(data))
         page, pages = 1, _pages(data)
         while (
             found and not set(asked) <= set(found) and not set(found) - set(asked) and page < pages
         ):
             page += 1  # the server's pages are shorter than our batch
-            more = dict(self._sightings(await self._page(guard, page, video_nos=asked)))
+            more = dict(sightings_of(await self._page(guard, page, video_nos=asked)))
             if not more:
                 break
             found |= more
@@ -132,7 +130,7 @@ class MemoriesVideos:
         while left and page <= (self._pages_of_everything or 1):
             data = await self._page(guard, page)
             self._pages_of_everything = _pages(data)
-            found.update(self._sightings(data))
+            found.update(sightings_of(data))
             left = [number for number in left if number not in found]
             page += 1
         return {number: found[number] for number in asked if number in found}
@@ -143,24 +141,28 @@ class MemoriesVideos:
             return await self._post("list_videos", body)
 
         await self._spaced()
-        return await _data(await guard.options(endpoint="list").call(list_videos))
+        return await object_of(await guard.options(endpoint="list").call(list_videos))
 
     async def _metadata(self, guard: Guard, number: str) -> dict[str, Sighting]:
         async def get_metadata() -> aiohttp.ClientResponse:
-            url = f"{self._base_url}/get_metadata"
-            query = {"video_no": number, **{k: str(v) for k, v in self._where.items()}}
             self._sent()
-            async with self.session.get(url, params=query, headers=self._headers) as response:
-                return await _read(response)
+            return await self.get("get_metadata", video_no=number)
 
         await self._spaced()
         try:
-            data = await _data(await guard.options(endpoint="list").call(get_metadata))
+            data = await object_of(await guard.options(endpoint="list").call(get_metadata))
         except FatalError as error:
-            if _is_unknown_video(error):
+            if is_unknown(error):
                 return {}
             raise
-        return dict(self._sightings({"videos": [data]})) if data else {}
+        return dict(sightings_of({"videos": [data]})) if data else {}
+
+    async def get(self, path: str, **query: str) -> aiohttp.ClientResponse:
+        """One GET in the namespace of these videos, for the guard to judge."""
+        params = {**query, **{k: str(v) for k, v in self._where.items()}}
+        url = f"{self._base_url}/{path}"
+        async with self.session.get(url, params=params, headers=self._headers) as response:
+            return await whole(response)
 
     async def _spaced(self) -> None:
         """One look may be many requests here, and they share the documented limit."""
@@ -173,51 +175,31 @@ class MemoriesVideos:
         url = f"{self._base_url}/{path}"
         self._sent()
         async with self.session.post(url, json=body, headers=self._headers) as response:
-            return await _read(response)
-
-    def _sightings(self, data: Mapping[str, Any]) -> Iterator[tuple[str, Sighting]]:
-        for video in _videos(data):
-            number = _either(video, "video_no", "videoNo")
-            if number is None:
-                continue
-            status = _either(video, "status", "videoStatus", "video_status")
-            if status is None:
-                continue
-            features = {
-                name: n for name in _FEATURES if (n := _number(video.get(name))) is not None
-            }
-            yield (
-                str(number),
-                WORDS.sighting(str(number), status, cause=video.get("cause"), features=features),
-            )
+            return await whole(response)
 
 
-def guard_of(session: aiohttp.ClientSession) -> Guard | None:
-    """The guard in a session's middlewares, if there is one."""
-    for middleware in getattr(session, "_middlewares", None) or ():
-        guard = getattr(middleware, "guard", None)
-        if isinstance(guard, Guard):
-            return guard
-    return None
+def sightings_of(data: Mapping[str, Any]) -> Iterator[tuple[str, Sighting]]:
+    """What an answer's ``videos`` tell, by number; those without a status tell nothing."""
+    for number, video in numbered(data):
+        status = _either(video, "status", "videoStatus", "video_status")
+        if status is None:
+            continue
+        features = {name: n for name in _FEATURES if (n := number_of(video.get(name))) is not None}
+        seen = WORDS.sighting(number, status, cause=video.get("cause"), features=features)
+        yield number, seen
 
 
-async def _read(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
-    """The whole answer, for the guard to judge with its status and headers."""
-    await response.read()
-    if response.ok and not isinstance(await response.json(content_type=None), dict):
-        # without an envelope it says nothing, least of all that there is no such video
-        raise aiohttp.ClientPayloadError("the answer is not a JSON object")
-    return response
+def numbered(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """An answer's ``videos`` with their numbers."""
+    for video in _videos(data):
+        number = _either(video, "video_no", "videoNo")
+        if number is not None:
+            yield str(number), video
 
 
-def _is_unknown_video(error: FatalError) -> bool:
-    """Right after an upload, some deployments call a video that is not visible yet an error."""
+def is_unknown(error: FatalError) -> bool:
+    """Right after an upload, some deployments call what is not visible yet an error."""
     return error.code == "0001" and "not found" in error.message.casefold()
-
-
-async def _data(response: aiohttp.ClientResponse | None) -> Mapping[str, Any]:
-    data = (await response.json(content_type=None)).get("data") if response else None
-    return data if isinstance(data, Mapping) else {}
 
 
 def _videos(data: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
@@ -226,19 +208,10 @@ def _videos(data: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 
 def _pages(data: Mapping[str, Any]) -> int:
-    total = _number(data.get("total_count", data.get("totalCount"))) or 0
-    size = _number(data.get("page_size", data.get("pageSize"))) or BATCH
+    total = number_of(data.get("total_count", data.get("totalCount"))) or 0
+    size = number_of(data.get("page_size", data.get("pageSize"))) or BATCH
     return max(1, -(-int(total) // max(1, int(size))))
 
 
 def _either(video: Mapping[str, Any], *names: str) -> Any:
     return next((video[name] for name in names if video.get(name) is not None), None)
-
-
-def _number(value: Any) -> float | None:
-    """Numbers come as numbers or as text."""
-    try:
-        number = math.nan if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

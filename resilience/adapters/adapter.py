@@ -33,7 +33,7 @@ class Adapter(Generic[Request, Response]):
         TypeError: one text instead of a list.
     """
 
-    __slots__ = ("_is_success", "guard", "hosts")
+    __slots__ = ("_is_success", "_requests", "guard", "hosts")
 
     def __init__(self, guard: Guard, hosts: Collection[str] | None) -> None:
         self.use(guard, hosts)
@@ -41,6 +41,7 @@ class Adapter(Generic[Request, Response]):
     def use(self, guard: Guard, hosts: Collection[str] | None) -> None:
         """Go on with these settings."""
         self.guard = guard
+        self._requests = guard.requests()
         self._is_success = guard.policy.plain.of_bytes
         self.hosts = _checked(guard.policy.hosts if hosts is None else hosts)
 
@@ -79,10 +80,10 @@ class Adapter(Generic[Request, Response]):
 
     async def _send(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """One request of the client, with everything the guard does about it."""
-        guard, settings = self.guard, self._settings(request)
+        guard, requests, settings = self.guard, self._requests, self._settings(request)
         repeated = is_repeat(request.headers)
         path = self._path(request)
-        fast = None if settings or repeated else guard.fast_lane(request.method, path)
+        fast = None if settings or repeated else requests.fast_lane(request.method, path)
         first = None
         if fast is not None:
             lane, epoch, reading = fast
@@ -92,7 +93,7 @@ class Adapter(Generic[Request, Response]):
                     if lane.failing:
                         lane.failing -= 1
                     where = request.method, request.url
-                    remember_success(response, guard.policy, where, guard.since(reading))
+                    remember_success(response, guard.policy, where, requests.since(reading))
                     return response
             finally:
                 lane.in_flight -= 1
@@ -102,7 +103,7 @@ class Adapter(Generic[Request, Response]):
             tried = await self._try(request, handler)
             return tried if type(tried) is Attempted else Attempted(value=tried)
 
-        response = await guard.transport(
+        response = await requests.send(
             attempt,
             method=request.method,
             path=path,
@@ -131,7 +132,7 @@ class Adapter(Generic[Request, Response]):
     def _is_ours(self, host: str, port: int | None) -> bool:
         ours = host in self.hosts or f"{host}:{port}" in self.hosts
         if not ours:
-            self.guard.tell_unguarded(host)
+            self._requests.tell_unguarded(host)
         return ours
 
 

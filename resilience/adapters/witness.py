@@ -4,7 +4,7 @@ A client that turns an error body into an exception of its own loses the provide
 ones do (they validate every body as if it were a success).  An async client has our middleware below
 it, which saw the answer.  A sync one has nothing of ours below it, but its exception's traceback
 still holds the frames, and one of them holds the response.  It is read, never kept, and it only
-speaks where the exception itself says nothing: see ``Guard._judge``.
+speaks where the exception itself says nothing: see ``_judging.judge``.
 """
 
 from collections.abc import Iterator

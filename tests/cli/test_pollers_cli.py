@@ -191,7 +191,7 @@ async def test_ctrl_c_is_130_and_keeps_the_store(emulator, tmp_path):
 
 async def test_two_writers_on_one_store_are_refused(emulator, tmp_path):
     """The second ``watch`` on a file says who has it, and exits 2."""
-    emulator.add_video("VI1", parse_after=2)
+    emulator.add_video("VI1", parse_after=None)
     store = tmp_path / "j.db"
     process = await start(*watch_words(emulator, store, "VI1"))
     while not emulator.requests:
@@ -200,12 +200,13 @@ async def test_two_writers_on_one_store_are_refused(emulator, tmp_path):
     assert ran.code == 2
     assert str(store) in ran.err
     assert str(process.pid) in ran.err
+    emulator.add_video("VI1")  # parsed: the first one ends
     await process.communicate()
 
 
 async def test_events_and_jobs_read_while_a_poller_writes(emulator, tmp_path):
     """Readers are always allowed; --after goes on behind a cursor, and --follow sees the end."""
-    emulator.add_video("VI1", parse_after=1.5)
+    emulator.add_video("VI1", parse_after=None)
     store = str(tmp_path / "j.db")
     process = await start(*watch_words(emulator, store, "VI1"))
     while not emulator.requests:
@@ -213,6 +214,7 @@ async def test_events_and_jobs_read_while_a_poller_writes(emulator, tmp_path):
     follower = await start("events", "--store", store, "--follow", "--output", "jsonl")
     listed = await run("jobs", "--store", store, "--output", "jsonl")
     assert json.loads(listed.out)["id"] == "VI1"
+    emulator.add_video("VI1")  # parsed
     await process.communicate()
     lines = [json.loads(await asyncio.wait_for(follower.stdout.readline(), 10)) for _ in range(3)]
     follower.send_signal(signal.SIGINT)

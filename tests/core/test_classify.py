@@ -435,3 +435,46 @@ def test_explain_knows_statuses_and_exceptions():
     assert http.explain("TimeoutError").matched_by == "exceptions.TimeoutError"
     assert http.explain("0503").matched_by == "unknown"
     assert http.explain("weird").matched_by == "unknown"
+
+
+def edge_policy(**envelope):
+    """One dialect, made inside the test."""
+    plain = {"required": ["/code"], "code": "/code", "message": "/msg", "success": ["0"]}
+    return Policy.from_dict(
+        {
+            "name": "edge",
+            "envelope": [plain | envelope],
+            "codes": {"slow": {"verdict": "quota"}, "bad": {"verdict": "retryable"}},
+        }
+    )
+
+
+def test_a_window_in_a_header_counts_for_a_quota_alone():
+    """On any other answer it describes a window that nobody has hit."""
+    headers = {"X-RateLimit-Reset": "30"}
+    policy = edge_policy()
+    slow, bad = (policy.classify({"code": c}, status=200, headers=headers) for c in ("slow", "bad"))
+    assert slow.hint is not None
+    assert (slow.hint.seconds, bad.hint) == (30.0, None)
+
+
+@pytest.mark.parametrize("value", [None, 5, True, ["m"], {"m": 1}])
+def test_a_message_that_is_no_text_is_none(value):
+    """Whatever stands there is not shown to people."""
+    assert edge_policy().classify({"code": "bad", "msg": value}).message == ""
+
+
+def test_a_flag_may_be_null():
+    """But what is not there is not null."""
+    policy = edge_policy(failed_when=[{"at": "/result", "equals": None}])
+    verdicts = [
+        policy.classify(body).verdict for body in ({"code": "0"}, {"code": "0", "result": None})
+    ]
+    assert verdicts == [Verdict.SUCCESS, Verdict.FATAL]
+
+
+def test_a_flag_of_one_is_not_true():
+    """JSON has both, and Python takes them for equal."""
+    policy = edge_policy(failed_when=[{"at": "/failed", "equals": True}])
+    verdicts = [policy.classify({"code": "0", "failed": failed}).verdict for failed in (1, True)]
+    assert verdicts == [Verdict.SUCCESS, Verdict.FATAL]

@@ -226,3 +226,66 @@ def test_local_time_zone_does_not_matter(monkeypatch):
 
     assert hint is not None
     assert hint.seconds == 60.0
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "said"),
+    [
+        pytest.param("retry-after-ms", "soon", "'soon' is not a number", id="word"),
+        pytest.param("retry-after", "-5", "'-5' is not a time to wait", id="negative"),
+        pytest.param(
+            "retry-after",
+            "63072000",
+            "'63072000' would be 63072000 s, over 2678400 s",
+            id="two years",
+        ),
+        pytest.param(
+            "retry-after", "Mon", "'Mon' is neither seconds nor an HTTP date", id="no date"
+        ),
+        pytest.param(
+            "retry-after",
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+            "'Wed, 21 Oct 2015 07:28:00 GMT' is a date, and the answer has no Date header to measure it by",
+            id="date",
+        ),
+        pytest.param(
+            "x-ratelimit-reset",
+            "1700000000",
+            "'1700000000' is an epoch, and the answer has no Date header",
+            id="epoch",
+        ),
+        pytest.param("retry-after", "-" * 58, f"'{'-' * 58}' is not a number", id="as it is"),
+        pytest.param("retry-after", "-" * 59, f"'{'-' * 56}... is not a number", id="shortened"),
+    ],
+)
+def test_problems_are_told_in_words(header, value, said):
+    """Which header, what it said, and what is wrong with that; at most sixty letters of it."""
+    assert find_hint({header: value}, quota=True) == (None, (f"{header}: {said}",))
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "seconds"),
+    [
+        pytest.param("retry-after", "2678400", 2_678_400.0, id="the slowest that is believed"),
+        pytest.param("x-ratelimit-reset", "1000000000", 5.0, id="the first epoch second"),
+        pytest.param("x-ratelimit-reset", "1000000000000", 5.0, id="the first epoch millisecond"),
+        pytest.param("retry-after-ms", "2500", 2.5, id="milliseconds"),
+        pytest.param("ratelimit", "limit=10", None, id="no reset at all"),
+    ],
+)
+def test_edges_between_the_units(header, value, seconds):
+    """A number means seconds, epoch seconds or epoch milliseconds by its size."""
+    hint, _ = find_hint({header: value}, quota=True, wall=999_999_995.0)
+    assert (hint and hint.seconds) == seconds
+
+
+def test_a_message_is_read_as_far_as_two_thousand_letters():
+    """Nobody says it later, and a page of HTML may be long."""
+    said = "try again in 20s"
+    assert find_hint({}, message=said.rjust(2000))[0] is not None
+    assert find_hint({}, message=" " * 2000 + said)[0] is None
+
+
+def test_a_window_in_a_header_is_not_asked_for_unless_it_was_hit():
+    """Without a word about it, the answer is no quota rejection."""
+    assert find_hint({"x-ratelimit-reset": "30"}) == (None, ())

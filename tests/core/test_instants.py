@@ -97,3 +97,9 @@ def test_carried_to_a_new_loop():
     assert Instant(loop=405.0) == Instant(loop=4100.0).carried(NOW, after)
     assert Instant(loop=4100.0).carried(NOW, after).left(after) == 400.0
     assert Instant(wall=7.0) == Instant(wall=7.0).carried(NOW, after)
+
+
+def test_the_first_second_of_the_epoch_is_an_instant():
+    """Nought is not nothing."""
+    assert Instant(wall=0.0).left(Now(7.0, 5.0)) == -5.0
+    assert Instant(loop=0.0).left(Now(7.0, 5.0)) == -7.0

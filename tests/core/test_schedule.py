@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilience._core.policy.model import Wait
-from resilience._core.policy.schedule import MAX_DELAY, STEPS, BadScheduleError, unroll
+from resilience._core.policy.schedule import MAX_DELAY, STEPS, BadScheduleError, generators, unroll
 
 TABLES = [
     ("expo", {}, [1, 2, 4, 8, 16, 32, 64]),
@@ -102,3 +102,14 @@ def test_delay_is_the_capped_step_times_the_draw(n, draw, low, cap):
 def test_jitter_scales(low, draw, delay):
     """Full jitter from nothing, equal jitter from the half, none not at all."""
     assert delay == Wait(schedule=(8.0,), low=low).delay(0, draw)
+
+
+def test_a_generator_that_nobody_has_is_told_with_those_that_are_there():
+    """Their names are the ones that can stand in a file."""
+    with pytest.raises(BadScheduleError) as caught:
+        unroll("runtime", {})
+    assert str(caught.value) == (
+        "the backoff package has no wait generator 'runtime' that needs no answer "
+        f"({', '.join(generators())})"
+    )
+    assert {"constant", "expo", "fibo"} <= set(generators())

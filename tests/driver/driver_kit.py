@@ -134,7 +134,7 @@ def at_rest(guard: Guard) -> None:
     shared = guard._shared
     assert shared.machine.parked == 0
     assert shared.active == 0
-    assert shared._events == {}
+    assert shared._wakers == {}
     assert shared._leader is None
     assert [gate.key for gate in shared.machine.gates.values() if gate.probe] == []
     assert {lane.in_flight for lane in shared.machine.lanes.values()} <= {0}

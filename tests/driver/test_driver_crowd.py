@@ -39,6 +39,16 @@ class Window:
         return OK if now >= self.opens else {**self.code, "retry_after": self.opens - now}
 
 
+async def closed_window():
+    """A guard whose door is closed for ten seconds, when that began, and the server that closed it."""
+    guard = make_guard()
+    zero = anyio.current_time()
+    server = Window(zero + 10)
+    with pytest.raises(QuotaError):
+        await guard.options(max_wait=0).call(server.read, -1)
+    return guard, zero, server
+
+
 async def together(guard, server, count, *, gap=0.0):
     """Call ``count`` times at once (or ``gap`` seconds apart); gives (moment, result) of each."""
     ended = {}
@@ -263,11 +273,7 @@ def test_leader_cancelled(run):
     """When the caller that watches the clock is cancelled, the next takes over in time."""
 
     async def main():
-        guard = make_guard()
-        zero = anyio.current_time()
-        server = Window(zero + 10)
-        with pytest.raises(QuotaError):
-            await guard.options(max_wait=0).call(server.read, -1)
+        guard, zero, server = await closed_window()
         async with anyio.create_task_group() as group:
             scope = anyio.CancelScope()
 
@@ -288,15 +294,43 @@ def test_leader_cancelled(run):
     run(main)
 
 
+@pytest.mark.parametrize("who_leaves", ["oldest", "youngest", "leader"])
+def test_lead_is_handed_on_whoever_leaves(run, who_leaves):
+    """Of ten who wait nine are cancelled, one after the other; the last one still goes in time."""
+
+    async def main():
+        guard, zero, server = await closed_window()
+        scopes = {who: anyio.CancelScope() for who in range(10)}
+        orders = {}
+
+        async def one(who):
+            with scopes[who]:
+                await guard.call(server.read, who)
+
+        async with anyio.create_task_group() as group:
+            for who in scopes:
+                group.start_soon(one, who)
+                await anyio.sleep(0.125)
+                orders[max(guard._shared._wakers, key=lambda ticket: ticket.order)] = who
+            waiting = list(scopes)
+            while len(waiting) > 1:
+                leader = orders[guard._shared._leader]
+                who = {"oldest": waiting[0], "youngest": waiting[-1], "leader": leader}[who_leaves]
+                waiting.remove(who)
+                scopes[who].cancel()
+                await anyio.sleep(0.125)
+                assert orders[guard._shared._leader] in waiting
+        assert [(t - zero, who) for t, who in server.seen[1:]] == [(10.0, waiting[0])]
+        at_rest(guard)
+
+    run(main)
+
+
 def test_granted_then_cancelled(run):
     """A caller cancelled at the very moment of its grant gives the grant to the next, at that moment."""
 
     async def main():
-        guard = make_guard()
-        zero = anyio.current_time()
-        server = Window(zero + 10)
-        with pytest.raises(QuotaError):
-            await guard.options(max_wait=0).call(server.read, -1)
+        guard, zero, server = await closed_window()
         scope = anyio.CancelScope()
 
         async def first():
@@ -308,7 +342,7 @@ def test_granted_then_cancelled(run):
             await anyio.sleep(0.1)
             group.start_soon(guard.call, server.read, 1)
             await anyio.sleep(0.1)
-            ticket = next(iter(guard._shared._events))
+            ticket = next(iter(guard._shared._wakers))
             await anyio.sleep_until(zero + 10)
             guard._shared.pump()  # as any other call's answer would do
             if ticket.permit is not None:

@@ -125,6 +125,17 @@ async def test_an_error_inside_the_stream(start, end) -> None:
     assert last == ({"code": "SUCCESS", "data": "Error"} if end == "envelope" else "Error")
 
 
+async def test_a_code_after_the_work_breaks_the_stream_off(talking) -> None:
+    """Half of the answer, then the error as an event, and no end; as JSON if the fault says so."""
+    error = {"code": "0429", "msg": "Request has exceeded the limit."}
+    after = {"code": "0429", "after_work": True}
+    talking.emulator.fail("chat_stream", Fault(**after), Fault(**after, body="json"))
+    *begun, last = await events(talking)
+    assert [event["type"] for event in begun] == ["thinking", "ref", "content"]
+    assert last == error
+    assert await talking.body("POST", "chat_stream", json=ASK) == error
+
+
 async def test_a_stream_that_breaks(talking) -> None:
     """A fault after the work cuts the connection between the pieces."""
     talking.emulator.fail("chat_stream", Fault(abort="middle", after_work=True))

@@ -11,7 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from pollers import Event, JobHandle, Poller, PollerStopped, StoreError
+from pollers import Event, JobHandle, Poller, PollerStopped, Sighting, StoreError
+from pollers._core.model import Phase
 from pollers.emulator import MemoriesEmulator
 from pollers.sources import CallableSource, MemoriesVideos
 from pollers.store import MemoryStore
@@ -223,9 +224,29 @@ async def take(stream: AsyncIterator[Event], count: int) -> list[Event]:
     return taken
 
 
+# -- one look of a source ----------------------------------------------------------------------
+
+
+def picker(*ids: str) -> Any:
+    """Gives these ids, whatever is due."""
+    return lambda count: list(ids[:count])
+
+
+async def look(source: Any, *ids: str, **options: Any) -> dict[str, Sighting]:
+    """One look at these jobs: one attempt that waits for nothing."""
+    options = {"max_attempts": 1, "max_wait": 0.0, **options}
+    return dict(await source.look(source.guard.options(**options), picker(*ids)))
+
+
+def phases(seen: dict[str, Sighting]) -> dict[str, Phase]:
+    return {number: one.phase for number, one in seen.items()}
+
+
 # -- the emulator -----------------------------------------------------------------------------
 
-UNLIMITED: Mapping[str, None] = dict.fromkeys(("upload", "list", "metadata", "delete"))
+UNLIMITED: Mapping[str, None] = dict.fromkeys(
+    ("upload", "list", "metadata", "delete", "task", "scrape")
+)
 KEY = "sk-test"
 
 

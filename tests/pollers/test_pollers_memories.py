@@ -7,7 +7,7 @@ import aiohttp
 import anyio
 import pytest
 from aiohttp import web
-from pollers_kit import World, wall, world
+from pollers_kit import World, look, phases, wall, world
 
 from pollers import Sighting
 from pollers._core.model import Phase
@@ -16,19 +16,6 @@ from pollers.sources import MemoriesVideos
 from pollers.sources.memories_ai import BASE_URL
 from resilience import FatalError, Guard, QuotaError, ResilienceError, RetriesExhausted
 from resilience.testing import FixedChance, run_virtual
-
-
-def picker(*ids: str) -> Any:
-    return lambda count: list(ids[:count])
-
-
-async def look(source: MemoriesVideos, *ids: str, **options: Any) -> dict[str, Sighting]:
-    options = {"max_attempts": 1, "max_wait": 0.0, **options}
-    return dict(await source.look(source.guard.options(**options), picker(*ids)))
-
-
-def phases(seen: dict[str, Sighting]) -> dict[str, Phase]:
-    return {number: one.phase for number, one in seen.items()}
 
 
 @pytest.mark.parametrize("dialect", ["2025", "2026"])

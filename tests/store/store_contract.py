@@ -72,10 +72,13 @@ class Contract:
     async def register_starts_a_job_with_its_event(self, store: Store) -> None:
         """The row is as it was given, at version 1, and a ``watching`` event tells of it."""
         epoch = await store.acquire(A)
-        given = new("VI1", at=7.5, deadline=90.0, submitted_at=6.25, data={"user": 7})
+        given = new(
+            "VI1", at=7.5, deadline=90.0, submitted_at=6.25, data={"user": 7},
+            features={"expect": 3, "settle": 0.5},
+        )  # fmt: skip
         expected = Job(
             rid=1, version=1, key=key("VI1"), state=State.WATCHING, created_at=7.5, deadline=90.0,
-            submitted_at=6.25, data={"user": 7},
+            submitted_at=6.25, data={"user": 7}, features={"expect": 3, "settle": 0.5},
         )  # fmt: skip
         assert await store.register(A, epoch, [given]) == [expected]
         assert await store.jobs() == [expected]

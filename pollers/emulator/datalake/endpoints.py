@@ -15,10 +15,12 @@ from pollers.emulator.datalake.lake import DEFAULT_COLLECTION, Ingest
 from pollers.emulator.datalake.wire import DATALAKE, NOT_READY, PREFIX
 from pollers.emulator.exchange import Exchange, table
 from pollers.emulator.parsing import parse
+from pollers.emulator.provider import now
 from pollers.emulator.requests import as_object, json_object
-from pollers.emulator.state import State, now
+from pollers.emulator.state import State
+from pollers.emulator.surface import Payload, RefusedError, Reply
 from pollers.emulator.uploads import Received, http_url, receive
-from pollers.emulator.wire import BAD_PARAMETERS, Payload, RefusedError, Reply, whole_number
+from pollers.emulator.wire import BAD_PARAMETERS, whole_number
 
 _KINDS = ("video/", "application/octet-stream")
 _TARGETS = ("caption", "event", "frame_embedding", "summary", "title", "transcription")
@@ -34,7 +36,9 @@ async def ingest_video(state: State, exchange: Exchange) -> Reply:
         _drop(received)
         return _accepted(exchange, known)
     try:
-        source = received.path if received else http_url(str(form.get("source_url") or ""))
+        source = (
+            received.path if received else http_url(str(form.get("source_url") or ""), "source_url")
+        )
         state.points.spend(exchange.owner, state.settings.upload_cost)
     except RefusedError:
         _drop(received)
@@ -187,7 +191,7 @@ async def _form(state: State, exchange: Exchange) -> tuple[dict[str, Any], Recei
         return await json_object(exchange.request), None
     fields, received = await receive(state, exchange.request, kinds=_KINDS)
     try:
-        return as_object("".join(fields.get("json", [])) or "{}"), received
+        return as_object("".join(fields.get("json", []))), received
     except RefusedError:
         _drop(received)
         raise

@@ -5,8 +5,8 @@ up, and who reads them goes by the status.  What `Retry-After` says is repeated 
 every answer carries `X-Request-ID`.
 """
 
-from pollers.emulator.surface import Failure, Surface
-from pollers.emulator.wire import Reply
+from pollers.emulator.surface import Failure, RefusedError, Reply, Surface
+from pollers.emulator.wire import status_of
 
 PREFIX = "/serve/datalake/v1"
 NOT_READY = "video_not_ready"
@@ -46,8 +46,9 @@ def _fail(failed: Failure) -> Reply:
     return Reply({"error": error}, dict(failed.headers), status, refused=True)
 
 
-def _code_for(code: str, status: int) -> str:
-    return _CODES.get(status, "error") if code.isdecimal() else code
+def _code_for(refusal: RefusedError) -> str:
+    code = str(refusal.code)
+    return _CODES.get(status_of(refusal), "error") if code.isdecimal() else code
 
 
 DATALAKE = Surface(

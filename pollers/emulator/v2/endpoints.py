@@ -10,12 +10,14 @@ from typing import Any
 
 from pollers.emulator.exchange import Exchange, table
 from pollers.emulator.parsing import parse
+from pollers.emulator.provider import now
 from pollers.emulator.requests import json_object
-from pollers.emulator.state import State, now
+from pollers.emulator.state import State
+from pollers.emulator.surface import RefusedError, Reply
 from pollers.emulator.uploads import http_url, receive
 from pollers.emulator.v2.wire import EXCEEDED, PREFIX, VISUAL_INTELLIGENCE, errored, good
 from pollers.emulator.videos import Video
-from pollers.emulator.wire import BAD_PARAMETERS, RefusedError, Reply
+from pollers.emulator.wire import BAD_PARAMETERS
 
 _ASSET_NOT_FOUND = "Asset not found"
 _FETCHED = frozenset({"http", "https", "gs"})
@@ -54,7 +56,8 @@ async def delete_asset(state: State, exchange: Exchange) -> Reply:
 
 async def mai_transcript(state: State, exchange: Exchange) -> Reply:
     """POST {platform}/video/mai/transcript: starts a task; each call is a new, billed one."""
-    url = http_url(str((await json_object(exchange.request)).get("video_url") or ""))
+    body = await json_object(exchange.request)
+    url = http_url(str(body.get("video_url") or ""), "video_url")
     state.points.spend(exchange.owner, state.settings.upload_cost)
     seconds = state.settings.seconds_for(Video(video_no="", name=url.name, duration=10.0))
     task = state.assets.add_task(ends_after=seconds, result=_TRANSCRIPT, account=exchange.owner)

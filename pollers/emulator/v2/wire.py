@@ -6,8 +6,8 @@ fault scripts with `Fault(code="errored")`.
 
 from typing import Any
 
-from pollers.emulator.surface import Failure, Surface
-from pollers.emulator.wire import Payload, Reply, whole_number
+from pollers.emulator.surface import Failure, Payload, Reply, Surface
+from pollers.emulator.wire import status_of, whole_number
 
 PREFIX = "/serve/api/v2"
 ERRORED = "errored"
@@ -43,17 +43,15 @@ def _fail(failed: Failure) -> Reply:
     if failed.code == ERRORED:
         message = failed.message or "The model could not read the video"
         return Reply(errored(message), headers, failed.status or 200, refused=True)
-    status = failed.status or _status_of(failed.code)
+    status = failed.status or _http_status(failed.code)
     message = failed.message or _MESSAGES.get(status, "error")
     return Reply({"code": failed.code, "msg": message, "data": None}, headers, status, refused=True)
 
 
-def _status_of(code: str | int) -> int:
+def _http_status(code: str | int) -> int:
     """The HTTP status is the code, where it can be one."""
     number = whole_number(code, "code") if str(code).isdecimal() else 0
     return number if number in _STATUSES else 200
 
 
-VISUAL_INTELLIGENCE = Surface(
-    fail=_fail, code_for=lambda _, status: status, nothing=lambda: good(None)
-)
+VISUAL_INTELLIGENCE = Surface(fail=_fail, code_for=status_of, nothing=lambda: good(None))

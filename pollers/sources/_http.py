@@ -1,0 +1,81 @@
+"""What the sources of HTTP APIs have in common: the guard, the address, and reading answers."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import aiohttp
+
+from resilience import Guard
+
+_MADE: WeakKeyDictionary[aiohttp.ClientSession, dict[tuple[str | None, ...], Guard]] = (
+    WeakKeyDictionary()
+)
+
+
+def guard_of(session: aiohttp.ClientSession) -> Guard | None:
+    """The guard in a session's middlewares, if there is one."""
+    for middleware in getattr(session, "_middlewares", None) or ():
+        guard = getattr(middleware, "guard", None)
+        if isinstance(guard, Guard):
+            return guard
+    return None
+
+
+def guard_for(
+    session: aiohttp.ClientSession, policy: str, *, deployment: str, api_key: str | None
+) -> Guard:
+    """The guard of the session's middlewares, else one made from the catalog.
+
+    Sources of one session, deployment and key get the same: they share an account and its limits.
+    """
+    found = guard_of(session)
+    if found is not None:
+        return found
+    made, account = _MADE.setdefault(session, {}), (policy, deployment, api_key)
+    if account not in made:
+        made[account] = Guard(policy)
+    return made[account]
+
+
+def deployment_of(base_url: str, *, example: str) -> str:
+    """Host and port of the API root: stored with every job, so without user name and password.
+
+    Raises:
+        ValueError: it is no http(s) URL.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"base_url={base_url!r}: expected an http(s) URL such as {example}")
+    return parts.netloc.rpartition("@")[2].lower()
+
+
+async def whole(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+    """The whole answer, for the guard to judge with its status and headers."""
+    await response.read()
+    if response.ok and not isinstance(await response.json(content_type=None), dict):
+        # without an envelope it says nothing, least of all that there is no such job
+        raise aiohttp.ClientPayloadError("the answer is not a JSON object")
+    return response
+
+
+async def data_of(response: aiohttp.ClientResponse | None) -> Any:
+    """What stands under ``data``, of any type; None if nothing was asked."""
+    return (await response.json(content_type=None)).get("data") if response else None
+
+
+async def object_of(response: aiohttp.ClientResponse | None) -> Mapping[str, Any]:
+    """The object under ``data``; an empty one if there is something else, or nothing."""
+    data = await data_of(response)
+    return data if isinstance(data, Mapping) else {}
+
+
+def number_of(value: Any) -> float | None:
+    """A finite number; they come as numbers or as text."""
+    try:
+        number = math.nan if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
