@@ -13,7 +13,13 @@ import pytest
 
 from pollers import JobExpired, JobSucceeded, Poller, PollerStopped, StoreBusy
 from pollers.emulator import MemoriesEmulator
-from pollers.sources import CallableSource, MemoriesVideos
+from pollers.sources import (
+    CallableSource,
+    MemoriesScrapes,
+    MemoriesVideos,
+    MemosFiles,
+    MemosTasks,
+)
 from resilience.testing import FixedChance, run_virtual, wall
 
 
@@ -51,6 +57,14 @@ async def test_a_session_is_no_source():
     async with aiohttp.ClientSession() as session:
         with pytest.raises(TypeError, match=r"give MemoriesVideos\(session\)"):
             Poller(session)
+
+
+@pytest.mark.parametrize("source", [MemoriesVideos, MemoriesScrapes, MemosTasks, MemosFiles])
+def test_a_key_in_the_place_of_the_session(source):
+    """The error says where the key goes, and doesn't show it."""
+    with pytest.raises(TypeError, match="not str; the key goes into its headers or") as caught:
+        source("sk-secret")
+    assert "sk-secret" not in str(caught.value)
 
 
 def test_a_sync_function_can_not_be_asked():
