@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from resilience._core.policy import keys
 from resilience._core.policy import section as read
 from resilience._core.policy.extends import BEHAVIOUR
 from resilience._core.policy.model import (
@@ -28,19 +29,11 @@ from resilience._core.policy.schedule import BadScheduleError, generators, unrol
 from resilience._core.policy.section import Report, Section, refuse
 from resilience._core.policy.table import OTHER, CodeRules, Envelope, Table, When
 
-TOP_KEYS = (
-    "codes", "docs", "endpoints", "envelope", "exceptions", "extends", "families", "groups",
-    "hosts", "http", "name", "unknown",
-)  # fmt: skip
-RULE_KEYS = (
-    "aliases", "certainty", "docs", "duplicate", "edition", "escalate", "jitter", "max_attempts",
-    "probe_every", "recovers", "remedy", "scope", "title", "verdict", "wait", "when",
-)  # fmt: skip
-CONDITION_KEYS = ("endpoint", "message", "status")
-ENVELOPE_KEYS = (
-    "as_status", "code", "failed_when", "message", "required", "retry_after", "success",
-)  # fmt: skip
-ENDPOINT_KEYS = ("docs", "duplicate", "functions", "limit", "match", "name", "repeat")
+TOP_KEYS = keys.names(keys.TOP)
+RULE_KEYS = keys.names(keys.RULE)
+CONDITION_KEYS = keys.names(keys.CONDITION)
+ENVELOPE_KEYS = keys.names(keys.ENVELOPE)
+ENDPOINT_KEYS = keys.names(keys.ENDPOINT)
 
 JITTER = {"full": 0.0, "equal": 0.5, "none": 1.0}
 """Lower end of the draw that scales a delay."""
@@ -145,7 +138,7 @@ def _endpoint(item: Section) -> Endpoint:
 def _limit(item: Section, key: str, value: Any) -> tuple[float, float]:
     table = item.inside(key, value)
     limit = table.take("calls", 1.0, read.positive), table.take("per", 1.0, read.positive)
-    table.done(("calls", "per"))
+    table.done(keys.names(keys.LIMIT))
     return limit
 
 
@@ -156,7 +149,7 @@ def _envelope(item: Section) -> Envelope:
         if value is None:
             value = entry.take("equals", cast("Any", True), read.scalar)
         code = entry.take("code", None, read.text)
-        entry.done(("at", "equals", "matches", "code"))
+        entry.done(keys.names(keys.FAILED_WHEN))
         if not at:
             entry.report(entry.error("at", at, "a JSON pointer such as '/success'"))
         return at, value, code
@@ -364,7 +357,7 @@ def _calendar(item: Section, key: str, value: Mapping[str, Any]) -> CalendarRese
     table = item.inside(key, value)
     until = table.take("until", "", read.text)
     zone = table.take("tz", "UTC", read.text)
-    table.done(("until", "tz"))
+    table.done(keys.names(keys.CALENDAR))
     clock = "00:00" if until == "midnight" else until
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?", clock):
         raise table.error("until", until, "a time of day such as '00:00', or 'midnight'")
@@ -382,7 +375,7 @@ def _escalation(item: Section, key: str, value: Any) -> Escalation:
         rejections=table.take("rejections", 1_000_000, read.count),
         within=table.take("within", float("inf"), read.positive),
     )
-    table.done(("rejections", "within", "to"))
+    table.done(keys.names(keys.ESCALATE))
     return escalation
 
 
