@@ -22,7 +22,7 @@ OTHER_TRIPS = (0.0, 0.5)
 CHEAP = ("shared rate", "exact hint", "in flight")
 SEEDS = 5
 SEEDS_OF_OTHER_TRIPS = 3
-LIMIT, QUICK_LIMIT = 330.0, 45.0
+LIMIT, QUICK_LIMIT = 900.0, 45.0
 """Seconds after which nothing new is started; the last ones take a few more."""
 
 

@@ -5,6 +5,7 @@ request may go is the guard's.  What it adds is the order of things, and what ha
 fails.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
 from pollers._core.step import cancel
 from pollers._log import log
 from pollers._watch import INFINITE, Watch
-from pollers.sources.base import Source
+from pollers.sources.base import Source, printable
 from resilience import CallSettings, FatalError, QuotaError, ResilienceError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 UNKNOWN_PAUSE = 60.0
 """Seconds between looks while the API refuses us and neither it nor the policy says when."""
+
+_QUERY = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
+MOST_SAID = 500
+"""Characters of an error that an event repeats."""
 
 MOST_WORDS = 100
 """Unknown status texts that are reported: one may hold a percentage."""
@@ -59,6 +64,8 @@ class Loop:
         self.asked_at = 0.0
         self._hold_until = 0.0
         self._failures = 0
+        self._trouble: str | None = None
+        """Why the last look failed."""
         self._stalled_at: float | None = None
         self._told: set[str] = set()
 
@@ -113,7 +120,7 @@ class Loop:
             if self.watch.next_look() <= now and self._hold_until <= now:
                 await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
-            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._failures > 0))
+            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._trouble))
 
     async def _sleep(self) -> None:
         while True:
@@ -135,7 +142,7 @@ class Loop:
             return
         now = anyio.current_time()
         self._hold_until = max(self.asked_at + self.source.spacing, now)
-        self._failures = 0
+        self._failures, self._trouble = 0, None
         for word in self.watch.unknown_words(sightings.values()):
             self._tell_once(word)
         transitions = self.watch.saw(
@@ -150,6 +157,7 @@ class Loop:
             self._hold_until = now + self.source.spacing
             return  # something in the batch is wrong: find out what, it must not hold up the rest
         self._failures += 1
+        self._trouble = _trouble(error)
         pause = schedule.after_failure(
             self._failures, hint=error.retry_after, longest=self.poller.pace.max_interval,
             draw=self.poller.chance(),
@@ -160,9 +168,11 @@ class Loop:
         else:
             self.watch.failed(now=now, retry_at=now)
             self._hold_until = now + max(pause, self.source.spacing)
-        log.warning(
+        tell = log.info if refused or self._failures > 1 else log.warning  # once in a row
+        tell(
             "pollers.look_failed", kind=self.source.kind, account=self.shard.account,
-            code=error.code, reason=error.reason, retry_in=round(self._hold_until - now, 3),
+            code=error.code, title=error.title, reason=error.reason,
+            retry_in=round(self._hold_until - now, 3),
         )  # fmt: skip
         if refused:
             await self._refused(error, now)
@@ -174,6 +184,10 @@ class Loop:
         if self._stalled_at is None:
             self._stalled_at = now
             resume = error.resume_at.isoformat() if error.resume_at else None
+            log.warning(
+                "pollers.stalled", kind=self.source.kind, account=self.shard.account,
+                code=error.code, title=error.title, remedy=error.remedy, resume_at=resume,
+            )  # fmt: skip
             told = {
                 "code": error.code, "message": error.message, "title": error.title,
                 "remedy": error.remedy, "resume_at": resume,
@@ -242,6 +256,12 @@ class _Pick:
         return next(
             one.job for one in self._loop.watch.picked if one.job.key.remote_id == remote_id
         )
+
+
+def _trouble(error: ResilienceError) -> str:
+    """Why a look failed, for an event: whoever gets that must not get a key out of a URL's query."""
+    said = f"the last look failed: {error.code or error.reason}: {error.message}"
+    return printable(_QUERY.sub("?…", said))[:MOST_SAID]
 
 
 def _is_refusal(error: ResilienceError) -> bool:

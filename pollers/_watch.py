@@ -196,13 +196,13 @@ class Watch:
         self._batches.extendleft((rids[half:], rids[:half]))
         return True
 
-    def overdue(self, *, now: float, wall: float, blocked: bool) -> list[Transition]:
-        """Jobs whose deadline is past and whose last look can't come about (``blocked``)."""
+    def overdue(self, *, now: float, wall: float, blocked: str | None) -> list[Transition]:
+        """Jobs whose deadline is past and whose last look can't come about (``blocked`` says why)."""
         over: list[Transition] = []
         while self.next_overdue() <= now:
             one = self.jobs[heapq.heappop(self._overdue)[1]]
             if blocked or one.odd:
-                over.append(expire(one.job, "deadline", at=wall, looks=one.looks))
+                over.append(expire(one.job, "deadline", at=wall, looks=one.looks, cause=blocked))
             else:  # its look is due, and looks work: wait for it
                 heapq.heappush(self._overdue, (now + max(self._pace.final_grace, 1.0), one.job.rid))
         return over

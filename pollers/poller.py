@@ -6,11 +6,11 @@ with their events in one transaction, and only then tells anybody.  Events are d
 store, so whatever happens in between, a restart goes on where the last commit was.
 """
 
+import os
 import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,6 +19,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
+from pollers._background import Background
 from pollers._core import schedule
 from pollers._core.events import TERMINAL, Event, Terminal, event_of, seq_of
 from pollers._core.model import Job, JobKey, NewJob, Shard, State
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 DRAIN = 5.0
 """Seconds that sinks get for the last events when the poller's block is left."""
+
+PATIENCE = 5.0
+"""Seconds that callers wait for a poller that nobody has started yet."""
 
 
 class JobHandle:
@@ -79,7 +83,7 @@ class Poller:
 
     Args:
         sources: where the state of jobs is asked for.
-        store: ``":memory:"``, the path of a SQLite file, or a ``Store``.
+        store: ``":memory:"``, the path of a SQLite file (one process writes to it), or a ``Store``.
         sinks: functions (sync or async) or ``CallbackSink``s that get every event.
         on_refused: what to do when the API refuses *us* (a refused key, an exhausted quota):
             ``"stall"`` keeps the jobs, tells it once and goes on by itself when it is mended;
@@ -90,14 +94,14 @@ class Poller:
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
 
-    Use it as a context manager (a background task; leaving stops it cleanly), or call :meth:`run` in
-    a task group of your own.
+    Use it as a context manager (a background task; leaving stops it cleanly, on asyncio also from
+    another task, as test fixtures do), or call :meth:`run` in a task group of your own.
     """
 
     def __init__(
         self,
         *sources: Source,
-        store: str | Store = ":memory:",
+        store: str | os.PathLike[str] | Store = ":memory:",
         sinks: Sequence[Callback | CallbackSink] = (),
         on_refused: str = "stall",
         min_interval: float = 1.0,
@@ -109,6 +113,12 @@ class Poller:
     ) -> None:
         if not sources:
             raise ValueError("a poller needs at least one source")
+        for source in sources:
+            if not callable(getattr(source, "look", None)):
+                raise TypeError(
+                    f"{source!r} is not a source: give MemoriesVideos(session) or "
+                    "CallableSource(ask, …), and the ids to 'await poller.watch(id)'"
+                )
         if on_refused not in ("stall", "stop"):
             raise ValueError(f"on_refused={on_refused!r}: 'stall' or 'stop'")
         if not 0 < min_interval <= max_interval:
@@ -136,24 +146,23 @@ class Poller:
         self._looking: anyio.CancelScope | None = None
         self._news = anyio.Event()
         self._ready = anyio.Event()
+        self._begun = False
         self._stopped: PollerStopped | None = None
         self._scope: anyio.CancelScope | None = None
-        self._exit = AsyncExitStack()
+        self._background = Background()
 
     # -- life ---------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         self._check_fresh()
-        tasks = await self._exit.enter_async_context(anyio.create_task_group())
         try:
             await self._open()
+            await self._background.start(self._run)
         except BaseException:
             self._stop(None)
-            await self._exit.aclose()
             with anyio.CancelScope(shield=True):
                 await self.store.aclose()
             raise
-        tasks.start_soon(self._run)
         return self
 
     async def __aexit__(
@@ -166,8 +175,7 @@ class Poller:
             if error is None:
                 await self._drain()
             self._stop(None)
-            # without the block's own exception: a task group would wrap it into an exception group
-            await self._exit.__aexit__(None, None, None)
+            await self._background.ended()
         finally:
             self._stop(None)
             with anyio.CancelScope(shield=True):
@@ -211,6 +219,19 @@ class Poller:
     def _check_fresh(self) -> None:
         if self._ready.is_set():
             raise RuntimeError("a poller runs once: make another one")
+        self._begun = True
+
+    async def _started(self) -> None:
+        """Wait until the store is open; whoever forgot to start the poller would wait for ever."""
+        if not self._begun:
+            with anyio.move_on_after(PATIENCE):
+                await self._ready.wait()
+            if not self._begun:
+                raise RuntimeError(
+                    "this poller was not started: use it in 'async with Poller(…) as poller:', "
+                    "or start 'poller.run()' in a task group"
+                )
+        await self._ready.wait()
 
     async def _open(self) -> None:
         await self.store.open()
@@ -302,6 +323,7 @@ class Poller:
         Raises:
             ValueError: no such source, ``data`` is not JSON, or the kind has no children.
             PollerStopped: the poller ended.
+            RuntimeError: the poller was not started, and isn't for five seconds.
         """
         handles = await self.watch_many(
             [(job_id, data)], deadline=deadline, again=again, submitted_at=submitted_at, kind=kind,
@@ -324,7 +346,7 @@ class Poller:
         """Watch many jobs in one transaction: ids, or pairs of id and data.  See :meth:`watch`."""
         if isinstance(items, str):
             raise TypeError(f"watch_many({items!r}): give a list of ids, not one text")
-        await self._ready.wait()
+        await self._started()
         self._check_running()
         loop = self._loop_for(kind, account)
         now = self.wall()
@@ -343,13 +365,13 @@ class Poller:
         self, job_id: str, *, kind: str | None = None, account: str | None = None
     ) -> JobHandle | None:
         """The newest job with this id, or None."""
-        await self._ready.wait()
+        await self._started()
         found = await self._read(self.store.find(self._loop_for(kind, account).key(job_id)))
         return JobHandle(self, found) if found else None
 
     async def jobs(self, *, state: State | str | None = None) -> list[Job]:
         """The rows of all jobs, or of those in one state."""
-        await self._ready.wait()
+        await self._started()
         return await self._read(self.store.jobs(state=None if state is None else State(state)))
 
     async def row(self, rid: int, key: JobKey) -> Job:
@@ -398,7 +420,7 @@ class Poller:
         return self._stream(after, self._head if self._ready.is_set() else None)
 
     async def _stream(self, after: str | None, head: int | None) -> AsyncIterator[Event]:
-        await self._ready.wait()
+        await self._started()
         if self._scope is None:
             self._check_running()  # it was never opened
         head = self._opened_at if head is None else head
@@ -506,7 +528,8 @@ def _refuse_twins(what: str, names: Iterable[str]) -> None:
 
 def _named(job_id: str) -> tuple[str]:
     if not isinstance(job_id, str) or not job_id:
-        raise ValueError(f"{job_id!r} is not a job's id: expected a text that is not empty")
+        hint = "; 'watch_many' takes a list" if isinstance(job_id, (list, set)) else ""
+        raise ValueError(f"{job_id!r} is not a job's id: expected a text that is not empty{hint}")
     return (job_id,)
 
 

@@ -141,7 +141,10 @@ def raise_for_code(response: object) -> None:
     """
     told = report(response)
     if told is None:
-        msg = f"no guard saw this {type(response).__name__}: is its host in the policy's hosts?"
+        msg = (
+            f"no guard saw this {type(response).__name__}: is its host in the policy's hosts? "
+            "(for a test server or a proxy, give the adapter hosts=['127.0.0.1'])"
+        )
         raise LookupError(msg)
     if told.error is not None:
         raise told.error

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Never, ParamSpec, TypeVar, Unpack, cast, overload
 
 import anyio
 
@@ -46,6 +46,9 @@ C = TypeVar("C")
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_KEYS = ("sk-", "mpg-", "Bearer ", "Token ")
+"""How the keys of APIs begin."""
+
 
 class Guard:
     """Guards the calls of one account.
@@ -67,7 +70,7 @@ class Guard:
 
     Raises:
         PolicyError: the policy can't be loaded.
-        ValueError: ``most_waiting`` is less than 0.
+        ValueError: ``most_waiting`` is less than 0, or ``account`` looks like an API key.
     """
 
     __slots__ = (
@@ -95,6 +98,9 @@ class Guard:
         most_waiting: int = MOST_WAITING,
         enforce: bool = True,
     ) -> None:
+        if account.startswith(_KEYS):
+            msg = "account: this looks like an API key, and accounts are logged and stored: give a name"
+            raise ValueError(msg)
         if most_waiting < 0:
             msg = f"most_waiting={most_waiting!r}: calls that may wait at once, at least 0"
             raise ValueError(msg)
@@ -235,12 +241,19 @@ class Guard:
             return cast("T", first.value)
         return cast("T", await self._call(func, args, kwargs, first, epoch, started))
 
-    def __call__(self, func: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    def __call__(
+        self, func: Callable[P, Awaitable[T]], *handler: Never
+    ) -> Callable[P, Awaitable[T]]:
         """Decorate an async function.
 
         Raises:
-            TypeError: a sync function or an async generator.
+            TypeError: a sync function or an async generator; or the guard itself was given to a
+                session as its middleware.
         """
+        if handler:
+            raise TypeError(
+                "a guard is no middleware: ClientSession(middlewares=[guard.aiohttp()])"
+            )
         check_function(func)
 
         @wraps(func)

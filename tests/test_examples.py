@@ -1,30 +1,27 @@
 """Every example is run, and does what it says."""
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import anyio
 import pytest
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from examples_kit import EXAMPLES, load
 
 
 def test_every_example_is_in_this_file():
-    """No example is left out."""
+    """No example is left out; those of frameworks are run in ``test_examples_frameworks``."""
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "aiohttp_app",
+        "fastapi_app",
         "guard_a_session",
         "my_own_api",
+        "notebook_cell",
+        "plain_script",
+        "provider",
         "remember_and_search",
         "scrape_posts",
+        "starlette_app",
+        "trio_httpx",
         "watch_videos",
     }
 

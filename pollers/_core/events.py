@@ -117,7 +117,10 @@ class JobFailed(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobExpired(JobEvent):
-    """Its time was over (``reason="deadline"``) or the provider does not know it (``"missing"``)."""
+    """Its time was over (``reason="deadline"``) or the provider does not know it (``"missing"``).
+
+    ``cause`` is None, or why the last look failed if looks did not work at the end.
+    """
 
     reason: str = "deadline"
 

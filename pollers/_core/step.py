@@ -87,12 +87,14 @@ def expire(
     at: float,
     looks: int,
     status: str | None = None,
+    cause: str | None = None,
     features: Mapping[str, Any] | None = None,
 ) -> Transition:
     """Its time is over (``deadline``), or the provider does not know it (``missing``)."""
     return _end(
-        job, State.EXPIRED, at=at, looks=looks, status=status, reason=reason, features=features
-    )
+        job, State.EXPIRED, at=at, looks=looks, status=status, cause=cause, reason=reason,
+        features=features,
+    )  # fmt: skip
 
 
 def cancel(job: Job, *, at: float, looks: int) -> Transition:

@@ -30,7 +30,15 @@ def guard_for(
     """The guard of the session's middlewares, else one made from the catalog.
 
     Sources of one session, deployment and key get the same: they share an account and its limits.
+
+    Raises:
+        TypeError: it is no session; it may be a key, so it isn't shown.
     """
+    if not callable(getattr(session, "post", None)):
+        raise TypeError(
+            f"session: expected an aiohttp.ClientSession, not {type(session).__name__}; "
+            "the key goes into its headers or into api_key="
+        )
     found = guard_of(session)
     if found is not None:
         return found

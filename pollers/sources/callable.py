@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from pollers._core.model import Sighting
+from pollers._log import log
 from pollers.sources.base import Pick, StatusWords
 from resilience import Guard
 
@@ -20,7 +21,8 @@ class CallableSource:
             it under ``status``.  None is "not there (yet)".
         pending, succeeded, failed: the words that a status can be, in any case; others mean "not
             finished" and are reported once.
-        status, cause: names of the field or attribute with the status and the reason of a failure.
+        status, cause: names of the field or attribute with the status and the reason of a failure;
+            a mapping without the former is reported once.
         batch: ids that one call can take.
         spacing: least seconds between calls.
         guard: the account's guard; by default one with the ``http`` catalog.
@@ -28,7 +30,7 @@ class CallableSource:
 
     Raises:
         ValueError: a word is in two lists.
-        TypeError: ``ask`` is not async.
+        TypeError: ``ask`` is not an async function.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class CallableSource:
         deployment: str = "local",
         kind: str = "jobs",
     ) -> None:
+        if not callable(ask):
+            raise TypeError(f"{ask!r} can't be called: a source asks with an 'async def' function")
         if inspect.isfunction(ask) and not inspect.iscoroutinefunction(inspect.unwrap(ask)):
             raise TypeError(
                 f"{ask.__qualname__} is a sync function: a source asks with 'async def'"
@@ -63,6 +67,7 @@ class CallableSource:
         self._ask: Callable[[Any], Awaitable[Any]] = ask
         self._status = status
         self._cause = cause
+        self._told = False
 
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
         """One call of the function."""
@@ -72,13 +77,19 @@ class CallableSource:
             asked[:] = pick(self.batch)
             if not asked:
                 return None
-            return await self._ask(asked[0] if self.batch == 1 else list(asked))
+            answer = await self._ask(asked[0] if self.batch == 1 else list(asked))
+            if self.batch > 1 and not isinstance(answer, Mapping | None):
+                raise TypeError(
+                    f"with batch={self.batch} the function must return a mapping from id to status, "
+                    f"not {type(answer).__name__}"
+                )
+            return answer
 
         answer = await guard.options(endpoint=f"{self.kind}", idempotent=True).call(look)
         if self.batch == 1:
             answers: Mapping[str, Any] = {asked[0]: answer} if asked else {}
         else:
-            answers = answer if isinstance(answer, Mapping) else {}
+            answers = answer or {}
         seen = {
             remote_id: answers[remote_id]
             for remote_id in asked
@@ -89,9 +100,18 @@ class CallableSource:
     def _sighting(self, remote_id: str, answer: Any) -> Sighting:
         if isinstance(answer, (str, int)):
             return self.words.sighting(remote_id, answer)
+        self._check_field(answer)
         return self.words.sighting(
             remote_id, _field(answer, self._status), cause=_field(answer, self._cause)
         )
+
+    def _check_field(self, answer: Any) -> None:
+        """Say once that there is no such field: else a name misspelt is a job that never ends."""
+        if self._told or not isinstance(answer, Mapping) or self._status in answer:
+            return
+        self._told = True
+        hint = "an answer has no such field; name yours with CallableSource(status=…)"
+        log.warning("pollers.no_status", kind=self.kind, field=self._status, hint=hint)
 
 
 def _field(answer: Any, name: str) -> Any:

@@ -203,7 +203,10 @@ class WriterLock:
         try:
             self._fd = self._take()
         except BlockingIOError:
-            raise StoreBusy(f"{path}: {self._holder()} writes to it; readers are welcome") from None
+            raise StoreBusy(
+                f"{path}: {self._holder()} writes to it; give each process a store of its own, or "
+                "let one of them (one worker) do the watching; readers are welcome"
+            ) from None
         except OSError as wrong:
             raise BadStore(f"{path}: can't write beside it: {wrong.strerror}") from wrong
         os.write(self._fd, f"{os.getpid()}\n".encode())

@@ -103,7 +103,11 @@ def wrapped(guard: Guard, hosts: Collection[str] | None, inner: Any) -> Any:
         TypeError: not an async transport.
     """
     if inner is None:
-        import httpx
+        try:
+            import httpx
+        except ModuleNotFoundError as missing:
+            hint = "guard.httpx() needs: pip install 'resilience-pollers[httpx]'"
+            raise ModuleNotFoundError(f"{hint} ({missing})", name=missing.name) from None
 
         inner = httpx.AsyncHTTPTransport()
     library = library_of(inner, "AsyncBaseTransport")

@@ -1,7 +1,7 @@
 """The official MemOS SDK, unchanged: sync, in threads, with its code-losing retry still in it."""
 
 import pytest
-from memos_kit import load_sdk, serving
+from memos_sdk_kit import load_sdk, serving
 
 from resilience import AlreadyDone, FatalError, Guard, QuotaError, RetriesExhausted
 from resilience.testing import FixedChance, run_virtual, wall

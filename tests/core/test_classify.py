@@ -75,6 +75,13 @@ def said(code: object, msg: str = "m", **more: object) -> dict[str, object]:
 
 S, R, Q, F = Verdict.SUCCESS, Verdict.RETRYABLE, Verdict.QUOTA, Verdict.FATAL
 
+
+def raised_from(error, cause):
+    """An exception of an SDK's own, as ``raise error from cause`` makes it."""
+    error.__cause__ = cause
+    return error
+
+
 PRECEDENCE = [
     # 1. the when list in file order, then the code's own rule
     pytest.param(said("0001", "net"), 200, None, "list", Q, "codes.0001.when[0]", id="first when"),
@@ -135,6 +142,10 @@ PRECEDENCE = [
     pytest.param(None, None, ConnectionResetError(), "other", R, "exceptions.OSError", id="exception by its parent"),
     pytest.param(None, None, FileNotFoundError(), "other", F, "exceptions.FileNotFoundError", id="most specific class"),
     pytest.param(None, None, ValueError(), "other", F, "unknown", id="unlisted exception"),
+    pytest.param(None, None, raised_from(RuntimeError(), ConnectionRefusedError()), "other", R, "exceptions.ConnectionRefusedError", id="unlisted exception by its cause"),
+    pytest.param(None, None, raised_from(FileNotFoundError(), OSError()), "other", F, "exceptions.FileNotFoundError", id="listed exception before its cause"),
+    pytest.param(None, None, raised_from(RuntimeError(), UnicodeError()), "other", F, "unknown", id="unlisted cause"),
+    pytest.param(None, 503, raised_from(RuntimeError(), ConnectionRefusedError()), "other", R, "http.503", id="status before cause"),
     pytest.param(said("0429"), None, OSError(), "other", Q, "codes.0429", id="code before exception"),
     pytest.param(said("0000"), None, OSError(), "other", R, "exceptions.OSError", id="exception beats a success code"),
     pytest.param(None, 503, OSError(), "other", R, "http.503", id="status before exception"),
@@ -319,6 +330,13 @@ def test_hostile_objects_do_not_break_it():
     bodies = [Hostile(), HostileMapping(code="0429", msg=""), {"error": Hostile()}, said(Hostile())]
 
     assert [POLICY.classify(body, status=200).verdict for body in bodies] == [S] * 4
+
+
+@pytest.mark.parametrize("cause", [json.JSONDecodeError("no", "", 0), KeyError("data")])
+def test_a_cause_that_is_an_answer_without_sense(cause):
+    """What an SDK makes of such an answer is its own business, even where the policy lists it."""
+    policy = Policy.load("http")
+    assert policy.classify(exception=raised_from(RuntimeError(), cause)).matched_by == "unknown"
 
 
 def test_exception_that_cannot_be_printed():

@@ -133,8 +133,9 @@ def _judge(  # noqa: PLR0911  # the precedence list, one return per line of it
     if flag is not None:
         return table.unknown, f"flag:{flag}", code
     if outcome.exception is not None:
-        rule = table.rule_for_exception(outcome.exception) or table.unknown
-        return rule, rule.key, type(outcome.exception).__name__
+        error = outcome.exception
+        rule = table.rule_for_exception(error) or table.rule_for_cause(error) or table.unknown
+        return rule, rule.key, type(error).__name__
     if cut:
         return TRUNCATED_RULE, "truncated", None
     return SUCCESS_RULE, "success", None

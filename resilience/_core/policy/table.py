@@ -167,6 +167,16 @@ class Table:
                 return rule
         return None
 
+    def rule_for_cause(self, error: BaseException) -> Rule | None:
+        """The rule of what an SDK's own exception was raised ``from``: a connection's, mostly.
+
+        An answer that made no sense (``ValueError``, ``LookupError``) is the SDK's to interpret.
+        """
+        cause = error.__cause__
+        if cause is None or isinstance(cause, (ValueError, LookupError)):
+            return None
+        return self.rule_for_exception(cause)
+
     def endpoint_of_request(self, method: str, path: str) -> str:
         """The name of the first endpoint that matches, or ``other``."""
         for pattern, name in self._request_patterns:

@@ -1,0 +1,42 @@
+"""One function beside the block that started it.
+
+A task group must be left by the task that entered it.  Not everybody can do that: fixtures of
+pytest-asyncio, and apps that are started by one and stopped by another, set up and tear down in two
+tasks.  So on asyncio the function has a task that we hold and always wait for; on trio, whose
+fixtures know of nurseries, it is a nursery's.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+
+class Background:
+    """Runs a function that has its own way to be stopped, and that raises nothing."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+        self._group: TaskGroup | None = None
+
+    async def start(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._group = anyio.create_task_group()
+            await self._group.__aenter__()
+            self._group.start_soon(function)
+        else:
+            self._task = loop.create_task(function())
+
+    async def ended(self) -> None:
+        """Wait until it has ended; stop it first."""
+        if self._task is not None:
+            with anyio.CancelScope(shield=True):  # whoever cancels us waits too, and it is short
+                await self._task
+        if self._group is not None:
+            # without the block's own exception: a group would wrap it into an exception group
+            await self._group.__aexit__(None, None, None)
