@@ -3,7 +3,7 @@
 import inspect
 
 import pytest
-from memos_kit import load_sdk, serving
+from memos_sdk_kit import load_sdk, serving
 
 from resilience import FatalError, Guard, PolicyError
 from resilience.testing import FixedChance, run_virtual, wall
