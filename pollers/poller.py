@@ -174,12 +174,13 @@ class Poller:
         try:
             if error is None:
                 await self._drain()
-            self._stop(None)
-            await self._background.ended()
         finally:
             self._stop(None)
-            with anyio.CancelScope(shield=True):
-                await self.store.aclose()
+            try:  # also if the drain was cancelled: what runs must end before its store is closed
+                await self._background.ended()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.store.aclose()
         unknown = error is None and not self._somebody_knows
         if unknown and self._stopped is not None and self._stopped.__cause__ is not None:
             raise self._stopped  # it ended by itself, and nobody was waiting to be told

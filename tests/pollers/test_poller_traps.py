@@ -67,3 +67,24 @@ def test_a_sync_function_is_refused_at_once():
     """It would be called for half an hour, and the job would expire without a reason."""
     with pytest.raises(TypeError, match="async def"):
         CallableSource(lambda _job_id: "done", succeeded=["done"], failed=[])
+
+
+def test_a_drain_that_is_cancelled_still_ends_the_background(run):
+    """On trio a nursery that is left open takes the whole program with it."""
+    started = []
+
+    async def slow(_event):
+        started.append(anyio.current_time())
+        await anyio.sleep(30)
+
+    async def main():
+        began = anyio.current_time()
+        with anyio.move_on_after(1.0) as scope:
+            async with Poller(source("done"), sinks=[slow], wall=wall) as poller:
+                await (await poller.watch("a")).result()
+        assert scope.cancelled_caught
+        assert anyio.current_time() - began == pytest.approx(1.0)
+        await anyio.sleep(60)
+
+    run(main)
+    assert len(started) == 1
