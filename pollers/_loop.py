@@ -189,7 +189,7 @@ class Loop:
                 code=error.code, title=error.title, remedy=error.remedy, resume_at=resume,
             )  # fmt: skip
             told = {
-                "code": error.code, "message": error.message, "title": error.title,
+                "code": error.code, "message": _fit_to_tell(error.message), "title": error.title,
                 "remedy": error.remedy, "resume_at": resume,
             }  # fmt: skip
             await self._commit([], [Notice(type="stalled", at=self.poller.wall(), data=told)])
@@ -259,8 +259,12 @@ class _Pick:
 
 
 def _trouble(error: ResilienceError) -> str:
-    """Why a look failed, for an event: whoever gets that must not get a key out of a URL's query."""
-    said = f"the last look failed: {error.code or error.reason}: {error.message}"
+    """Why a look failed."""
+    return _fit_to_tell(f"the last look failed: {error.code or error.reason}: {error.message}")
+
+
+def _fit_to_tell(said: str) -> str:
+    """What an event may say: whoever gets it must not get a key out of a URL's query."""
     return printable(_QUERY.sub("?…", said))[:MOST_SAID]
 
 

@@ -3,9 +3,9 @@
 import anyio
 import pytest
 
-from pollers import JobFailed, JobSucceeded, Poller, PollerStopped
+from pollers import JobFailed, JobSucceeded, Poller, PollerStalled, PollerStopped
 from pollers.sources import CallableSource
-from resilience import Guard
+from resilience import Guard, Policy
 from resilience.testing import FixedChance, Script, run_virtual, wall
 
 
@@ -88,3 +88,20 @@ def test_a_drain_that_is_cancelled_still_ends_the_background(run):
 
     run(main)
     assert len(started) == 1
+
+
+async def test_half_an_emoji_in_a_refusal_is_stored(tmp_path):
+    """Neither it nor the query of a URL gets into a PollerStalled; and the poller lives on."""
+    policy = Policy.load("memories_ai")
+
+    async def ask(_job_id):
+        return {"code": "0401", "msg": "no \ud83d, see https://api.example/v1?key=sk-1"}
+
+    asked = CallableSource(ask, succeeded=["done"], failed=[], guard=Guard(policy))
+    async with Poller(asked, store=str(tmp_path / "j.db")) as poller:
+        await poller.watch("a")
+        async for event in poller.events(after=""):
+            if isinstance(event, PollerStalled):
+                break
+        assert event.message == "no ?, see https://api.example/v1?…"
+        assert poller.stopped is None
