@@ -119,6 +119,11 @@ class Poller:
                     f"{source!r} is not a source: give MemoriesVideos(session) or "
                     "CallableSource(ask, …), and the ids to 'await poller.watch(id)'"
                 )
+            if not source.guard.enforce:  # a rejection would look like an answer without the job
+                raise ValueError(
+                    f"the guard of {source.kind!r} has enforce=False: it only watches, and can't tell "
+                    "a request that failed from a job that is missing; give the source another"
+                )
         if on_refused not in ("stall", "stop"):
             raise ValueError(f"on_refused={on_refused!r}: 'stall' or 'stop'")
         if not 0 < min_interval <= max_interval:

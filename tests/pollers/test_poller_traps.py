@@ -105,3 +105,10 @@ async def test_half_an_emoji_in_a_refusal_is_stored(tmp_path):
                 break
         assert event.message == "no ?, see https://api.example/v1?…"
         assert poller.stopped is None
+
+
+def test_a_guard_that_only_watches_is_refused():
+    """It hands rejections on, and a job would be missing because a request failed."""
+    watching = Guard("http", enforce=False)
+    with pytest.raises(ValueError, match="enforce=False"):
+        Poller(source("done", guard=watching))
