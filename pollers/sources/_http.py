@@ -15,13 +15,18 @@ _MADE: WeakKeyDictionary[aiohttp.ClientSession, dict[tuple[str | None, ...], Gua
 )
 
 
-def guard_of(session: aiohttp.ClientSession) -> Guard | None:
-    """The guard in a session's middlewares, if there is one."""
-    for middleware in getattr(session, "_middlewares", None) or ():
-        guard = getattr(middleware, "guard", None)
-        if isinstance(guard, Guard):
-            return guard
-    return None
+_PROVIDERS = frozenset({"memories_ai", "memos_cloud"})
+"""Policies that know the codes of one provider, and say nonsense about those of the other."""
+
+
+def guard_of(session: aiohttp.ClientSession, policy: str) -> Guard | None:
+    """The guard in a session's middlewares, if there is one for this provider: its own first."""
+    middlewares = getattr(session, "_middlewares", None) or ()
+    guards = (getattr(middleware, "guard", None) for middleware in middlewares)
+    others = _PROVIDERS - {policy}
+    fitting = [g for g in guards if isinstance(g, Guard) and g.policy.name not in others]
+    own = (guard for guard in fitting if guard.policy.name == policy)
+    return next(own, fitting[0] if fitting else None)
 
 
 def guard_for(
@@ -39,7 +44,7 @@ def guard_for(
             f"session: expected an aiohttp.ClientSession, not {type(session).__name__}; "
             "the key goes into its headers or into api_key="
         )
-    found = guard_of(session)
+    found = guard_of(session, policy)
     if found is not None:
         return found
     made, account = _MADE.setdefault(session, {}), (policy, deployment, api_key)

@@ -12,9 +12,9 @@ from pollers_kit import World, look, phases, wall, world
 from pollers import Sighting
 from pollers._core.model import Phase
 from pollers.emulator import Fault
-from pollers.sources import MemoriesVideos
+from pollers.sources import MemoriesVideos, MemosTasks
 from pollers.sources.memories_ai import BASE_URL
-from resilience import FatalError, Guard, QuotaError, ResilienceError, RetriesExhausted
+from resilience import FatalError, Guard, Policy, QuotaError, ResilienceError, RetriesExhausted
 from resilience.testing import FixedChance, run_virtual
 
 
@@ -491,6 +491,24 @@ def test_the_guard_of_the_session_is_used() -> None:
         async with aiohttp.ClientSession(middlewares=[other]) as session:
             made = MemoriesVideos(session).guard
             assert (made.policy.name, made.account) == ("memories_ai", "default")
+
+    run_virtual(main)
+
+
+def test_the_guard_of_another_provider_is_not_used() -> None:
+    """It would take MemOS' rate limit for a fatal code; a policy of one's own is taken as it is."""
+
+    async def main() -> None:
+        memories, memos = Guard("memories_ai"), Guard("memos_cloud")
+        both = [memories.aiohttp(), memos.aiohttp()]
+        async with aiohttp.ClientSession(middlewares=both) as session:
+            assert MemoriesVideos(session).guard is memories
+            assert MemosTasks(session).guard is memos
+        async with aiohttp.ClientSession(middlewares=[memories.aiohttp()]) as session:
+            assert MemosTasks(session).guard.policy.name == "memos_cloud"
+        mine = Guard(Policy.from_dict({"name": "mine", "extends": "memos_cloud"}))
+        async with aiohttp.ClientSession(middlewares=[mine.aiohttp()]) as session:
+            assert MemosTasks(session).guard is mine
 
     run_virtual(main)
 
