@@ -10,6 +10,7 @@ import anyio
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pollers import Event, Job, JobEvent, State
@@ -92,7 +93,8 @@ def _table(jobs: list[Job]) -> Table:
         since = datetime.fromtimestamp(job.created_at, UTC)
         colour = _COLOURS.get(job.state.value, "white")
         table.add_row(
-            job.key.remote_id, job.key.kind, f"[{colour}]{job.state.value}[/]", job.status or "-",
-            f"{since:%Y-%m-%d %H:%M:%S}Z", took, str(job.looks), job.cause or job.reason or "",
+            escape(job.key.remote_id), job.key.kind, f"[{colour}]{job.state.value}[/]",
+            escape(job.status or "-"), f"{since:%Y-%m-%d %H:%M:%S}Z", took, str(job.looks),
+            escape(job.cause or job.reason or ""),  # brackets are the provider's, not markup
         )  # fmt: skip
     return table

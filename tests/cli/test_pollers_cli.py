@@ -232,6 +232,17 @@ async def test_events_and_jobs_read_while_a_poller_writes(emulator, tmp_path):
     assert "succeeded" in table.out
 
 
+async def test_jobs_prints_a_providers_brackets_as_they_are(emulator, tmp_path):
+    """A cause is text, whatever it looks like to whom prints the table."""
+    emulator.add_video("VI1", outcome="PARSE_ERROR", cause="[a] [/b]")
+    store = str(tmp_path / "j.db")
+    process = await start(*watch_words(emulator, store, "VI1"))
+    await process.communicate()
+    table = await run("jobs", "--store", store)
+    assert table.code == 0, table.err
+    assert "[a] [/b]" in table.out
+
+
 async def test_emulate_serves_until_ctrl_c(tmp_path):
     """``pollers emulate`` tells its address, can be scripted, and ends cleanly."""
     process = await start("emulate", "--port", "0", "--control", "--parse-seconds", "0.1")
