@@ -36,7 +36,21 @@ class Background:
         """Wait until it has ended; stop it first."""
         if self._task is not None:
             with anyio.CancelScope(shield=True):  # whoever cancels us waits too, and it is short
-                await self._task
+                await _end_of(self._task)
         if self._group is not None:
             # without the block's own exception: a group would wrap it into an exception group
             await self._group.__aexit__(None, None, None)
+
+
+async def _end_of(task: asyncio.Task[None]) -> None:
+    """Wait for a task; neither is our own cancellation handed on to it, nor is its taken for ours."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    if not task.cancelled():
+        task.result()

@@ -252,16 +252,22 @@ class Poller:
         self._ready.set()
 
     async def _run(self) -> None:
-        with anyio.CancelScope() as self._scope:
-            if self._stopped is not None:
-                return
-            async with anyio.create_task_group() as tasks:
-                for sink in self._sinks:
-                    tasks.start_soon(self._guarded, self._relay, sink)
-                with anyio.CancelScope() as self._looking:
-                    async with anyio.create_task_group() as looking:
-                        for loop in self._loops:
-                            looking.start_soon(self._guarded, loop.run)
+        try:
+            with anyio.CancelScope() as self._scope:
+                if self._stopped is not None:
+                    return
+                await self._run_all()
+        finally:
+            self._stop(None)  # cancelled, perhaps with all tasks: nobody may wait for it any more
+
+    async def _run_all(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            for sink in self._sinks:
+                tasks.start_soon(self._guarded, self._relay, sink)
+            with anyio.CancelScope() as self._looking:
+                async with anyio.create_task_group() as looking:
+                    for loop in self._loops:
+                        looking.start_soon(self._guarded, loop.run)
 
     async def _guarded(self, task: Callable[..., Any], *args: Any) -> None:
         """A task that can't go on ends the poller, and everybody who waits for it learns why."""

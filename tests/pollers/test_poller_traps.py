@@ -1,10 +1,14 @@
 """Traps that the poller once fell into."""
 
+import asyncio
+
 import anyio
 import pytest
+from pollers_kit import SlowStore
 
 from pollers import JobFailed, JobSucceeded, Poller, PollerStalled, PollerStopped
 from pollers.sources import CallableSource
+from pollers.store import MemoryStore
 from resilience import Guard, Policy
 from resilience.testing import FixedChance, Script, run_virtual, wall
 
@@ -112,3 +116,38 @@ def test_a_guard_that_only_watches_is_refused():
     watching = Guard("http", enforce=False)
     with pytest.raises(ValueError, match="enforce=False"):
         Poller(source("done", guard=watching))
+
+
+async def test_cancelling_all_tasks_leaves_nobody_waiting():
+    """As programs do that shut down: waiters learn of it, and the block is left as ever."""
+    async with Poller(source("waiting")) as poller:
+        job = await poller.watch("a")
+        await asyncio.sleep(0.1)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        with pytest.raises(PollerStopped):
+            await asyncio.wait_for(job.result(), 5)
+
+
+def test_an_exit_that_is_cancelled_waits_for_the_commit_and_stays_cancelled():
+    """What is under way is not cut off, and the cancellation isn't lost while it ends."""
+    store = SlowStore(10.0)  # a commit of 20 s begins at 30.05
+
+    async def leave():
+        async with Poller(source("waiting"), store=store, wall=wall) as poller:
+            await poller.watch("a")
+            await asyncio.sleep(1.0)
+
+    async def main():
+        began = anyio.current_time()
+        task = asyncio.create_task(leave())
+        await asyncio.sleep(45.0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert anyio.current_time() - began == pytest.approx(50.05)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        [job] = await MemoryStore.jobs(store)
+        assert job.status == "waiting"
+
+    run_virtual(main)
