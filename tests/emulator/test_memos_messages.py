@@ -149,6 +149,14 @@ def test_feedback_is_a_task_too() -> None:
         ),
         pytest.param({"messages": ["hello"], "user_id": "u"}, 40000, id="a text as message"),
         pytest.param(
+            {"messages": [{"role": [], "content": "x"}], "user_id": "u"}, 40000, id="a list as role"
+        ),
+        pytest.param(
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}], "user_id": "u"},
+            40000,
+            id="a part without its text",
+        ),
+        pytest.param(
             {"messages": [{"role": "user", "content": "x" * 160_001}], "user_id": "u"},
             40305,
             id="more than 40,000 tokens",

@@ -143,15 +143,21 @@ def _begun(task: MemosTask) -> dict[str, Any]:
 
 def _message(message: Any) -> tuple[str, str, bool]:
     """Role and text of a message, and whether it has more than text."""
-    if not isinstance(message, dict) or message.get("role") not in _ROLES:
+    if not isinstance(message, dict) or str(message.get("role")) not in _ROLES:
         raise RefusedError(BAD_PARAMETERS, "Invalid messages parameters")
     content = message.get("content")
     if isinstance(content, str):
         return message["role"], content, False
-    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+    if not isinstance(content, list) or not all(map(_is_part, content)):
         raise RefusedError(BAD_PARAMETERS, "Invalid messages parameters")
-    said = " ".join(str(part["text"]) for part in content if part.get("type") == "text")
+    said = " ".join(part["text"] for part in content if part.get("type") == "text")
     return message["role"], said, any(part.get("type") != "text" for part in content)
+
+
+def _is_part(part: Any) -> bool:
+    if not isinstance(part, dict):
+        return False
+    return part.get("type") != "text" or isinstance(part.get("text"), str)
 
 
 def _share(body: Body, name: str, default: float) -> float:
