@@ -31,6 +31,8 @@ _FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 class Family:
     """What is known about the children of one job; changed by the functions of this module only."""
 
+    rid: int = 0
+    """The row of the job: one that is watched again has another."""
     ids: tuple[str, ...] = ()
     since: float = 0.0
     """When the first answer with this set arrived."""

@@ -107,7 +107,7 @@ class MemoriesScrapes:
         said: dict[str, Sighting] = {}
         for job in jobs:
             if self._is_dear(job):
-                said |= await self._list(guard, job.key.remote_id)
+                said |= await self._list(guard, job)
         families = {
             job.key.remote_id: self._families[job.key.remote_id]
             for job in jobs
@@ -127,7 +127,7 @@ class MemoriesScrapes:
         task_ids = pick(self.batch, dear=self._is_dear)
         videos = 0
         for count, task_id in enumerate(task_ids):
-            family = self._families.get(task_id)
+            family = self._family(pick.job(task_id))
             videos += len(still_open(family)) if family else 0
             if count and videos > LOOK_VIDEOS:
                 return pick(count, dear=self._is_dear)
@@ -135,10 +135,18 @@ class MemoriesScrapes:
 
     def _is_dear(self, job: Job) -> bool:
         """Whether the task itself must be asked: it isn't whole, or only it knows of a video."""
-        family = self._families.get(job.key.remote_id)
+        family = self._family(job)
         if family is None or not is_whole(family, **self._told(job)):
             return True
         return any(number in family.absent for number in still_open(family))
+
+    def _family(self, job: Job) -> Family | None:
+        """What is known of its videos; what an earlier row of the task had may be out of date."""
+        family = self._families.get(job.key.remote_id)
+        if family is not None and family.rid != job.rid:
+            del self._families[job.key.remote_id]
+            return None
+        return family
 
     def _told(self, job: Job) -> dict[str, Any]:
         """What its watcher said about this task, else what holds for all."""
@@ -147,9 +155,9 @@ class MemoriesScrapes:
             "settle": job.features.get("settle", self._settle),
         }
 
-    async def _list(self, guard: Guard, task_id: str) -> dict[str, Sighting]:
+    async def _list(self, guard: Guard, job: Job) -> dict[str, Sighting]:
         """Ask for the videos of one task; what the answer says about each is returned."""
-        asked = 0.0
+        task_id, asked = job.key.remote_id, 0.0
 
         async def get_video_ids() -> aiohttp.ClientResponse:
             nonlocal asked
@@ -167,7 +175,7 @@ class MemoriesScrapes:
         if not data:
             self._families.pop(task_id, None)
             return {}
-        family = self._families.setdefault(task_id, Family())
+        family = self._families.setdefault(task_id, Family(rid=job.rid))
         listed(family, _numbers(data), asked=asked, now=anyio.current_time())
         return dict(sightings_of(data))
 

@@ -464,6 +464,24 @@ def test_kinds_without_children_take_neither() -> None:
     run_virtual(main)
 
 
+def test_a_task_that_is_watched_again_is_asked_for_anew() -> None:
+    """Videos that came between its expiry and the second watch are among its children."""
+
+    async def main() -> Any:
+        async with world() as here:
+            late = {"video_no": "VI2", "appears_after": 400.0}
+            here.emulator.add_scrape("T1", videos=[{"video_no": "VI1", "parse_after": 300.0}, late])
+            async with make_poller(scrapes(here)) as poller:
+                first = await (await poller.watch("T1", deadline=100.0)).result()
+                await anyio.sleep(900.0)
+                again = await poller.watch("T1", deadline=600.0, again=True)
+                return states(first), states(await again.result())
+
+    assert run_virtual(main) == (
+        {"VI1": "pending"}, {"VI1": "succeeded", "VI2": "succeeded"},
+    )  # fmt: skip
+
+
 # -- picking ------------------------------------------------------------------------------------------
 
 
