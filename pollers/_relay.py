@@ -59,6 +59,8 @@ class Relay:
         """The lines that have something parked."""
         self._ahead: set[int] = set()
         """Taken before their turn, to find out whether the sink takes anything."""
+        self._asked: set[int] = set()
+        """Tried before their turn, whatever came of it."""
 
     async def open(self) -> None:
         """Find the sink's place, before any event of this run is stored."""
@@ -146,13 +148,22 @@ class Relay:
         return error is None or _is_of_the_event(error)
 
     async def _next_beside(self, row: EventRow) -> EventRow | None:
+        """Another job's next event; each is asked for once before any is again.
+
+        Several may be to blame: if the first of them were asked each time, they would hide the others.
+        """
+        heads: set[int | Shard] = {row.line, *self._blocked}
         seq = row.seq
         while rows := await self._store.events(seq, PAGE):
             for other in rows:
-                is_free = other.line not in self._blocked and other.seq not in self._ahead
-                if other.line != row.line and is_free:
+                if other.line in heads or other.seq in self._ahead:
+                    continue
+                if other.seq not in self._asked:
+                    self._asked.add(other.seq)
                     return other
+                heads.add(other.line)
             seq = rows[-1].seq
+        self._asked.clear()
         return None
 
     async def _give(

@@ -101,9 +101,8 @@ class JetStream(Sink):
         js = self._client.jetstream(timeout=_TIMEOUT)
         try:
             message = await js.get_last_msg(self._stream, self._subject)
-        except self._refusals.NotFoundError as wrong:
-            await js.stream_info(self._stream)  # is it the stream that is missing?
-            del wrong
+        except self._refusals.NotFoundError:
+            await js.stream_info(self._stream)  # it says if the stream is what is missing
             self._last, self._expected = ("", 0), 0
             return
         self._last, self._expected = _place(message.data), message.seq

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from pollers_kit import PAPER, Provider, make_poller, now, results, stored
 
-from pollers import Event, EventRefused
+from pollers import Event, EventRefused, _relay
 from pollers.sinks import POLICY, Sink
 from pollers.store import MemoryStore
 from resilience import Guard
@@ -180,6 +180,55 @@ def test_a_refusal_of_the_other_event_proves_as_much(run: Any) -> None:
 
     run(main)
     assert sink.words == ["c.1", "c.2"]
+
+
+def test_several_events_to_blame_do_not_hide_the_others(run: Any, monkeypatch: Any) -> None:
+    """Each job's next event is tried in turn, however far behind.
+
+    The last bad one stays unparked: nobody is left who waits for it, or could prove it.
+    """
+    monkeypatch.setattr(_relay, "PAGE", 2)
+    bad = [f"{job}.1" for job in "abcde"]
+    sink = Scripted(refuses(*bad, error=RuntimeError("a bug")))
+
+    async def main() -> None:
+        parked = await lives(MemoryStore(), sink, jobs="abcdefg", wait=3600.0)
+        assert [one[1] for one in parked if one[2] == "a bug"] == bad[:4]
+        assert len(parked) == 4  # what stands behind them comes after the fifth
+
+    run(main)
+    assert sink.words == ["f.1", "g.1", "f.2", "g.2"]
+    assert [len(sink.times(one)) <= 55 for one in bad] == [True, True, True, True, False]
+
+
+def test_an_outage_hides_no_event_that_is_to_blame(run: Any) -> None:
+    """All the others were tried in vain while the sink was down; they are tried again behind it."""
+    bad = refuses("a.1", error=RuntimeError("a bug"))
+    sink = Scripted(lambda event: OSError("down") if now() < 3600.0 else bad(event))
+
+    async def main() -> None:
+        parked = await lives(MemoryStore(), sink, jobs="abc", wait=7200.0)
+        assert [one[1] for one in parked] == ["a.1", "a.2"]
+
+    run(main)
+    assert sink.words == ["b.1", "c.1", "b.2", "c.2"]
+
+
+def test_what_was_taken_before_its_turn_is_not_parked(run: Any) -> None:
+    """Its job's next event is refused: that one alone."""
+    store = MemoryStore()
+
+    async def main() -> None:
+        for job in "ab":
+            down = Scripted(lambda event: OSError("down"), in_sequence=True)
+            await lives(store, down, jobs=job, wait=0.0)
+        errors = {"a.1": RuntimeError("a bug"), "b.2": EventRefused("no")}
+        sink = Scripted(lambda event: errors.get(word(event)), batch=2)
+        parked = await lives(store, sink, jobs="c", wait=300.0)
+        assert [one[1] for one in parked] == ["a.1", "a.2", "b.2"]
+        assert sink.words == ["b.1", "c.1", "c.2"]
+
+    run(main)
 
 
 def test_a_single_job_is_never_parked_by_failures(run: Any) -> None:
