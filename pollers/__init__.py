@@ -9,11 +9,21 @@ from pollers._core.events import (
     JobFailed,
     JobSucceeded,
     JobWatching,
+    Parked,
     PollerResumed,
     PollerStalled,
 )
 from pollers._core.model import Child, Job, JobKey, Sighting, State
-from pollers.errors import BadCursor, BadStore, Fenced, PollerStopped, StoreBusy, StoreError
+from pollers.errors import (
+    BadCursor,
+    BadStore,
+    EventRefused,
+    Fenced,
+    JobPruned,
+    PollerStopped,
+    StoreBusy,
+    StoreError,
+)
 from pollers.poller import JobHandle, Poller
 
 __all__ = (
@@ -21,6 +31,7 @@ __all__ = (
     "BadStore",
     "Child",
     "Event",
+    "EventRefused",
     "Fenced",
     "Job",
     "JobCancelled",
@@ -30,8 +41,10 @@ __all__ = (
     "JobFailed",
     "JobHandle",
     "JobKey",
+    "JobPruned",
     "JobSucceeded",
     "JobWatching",
+    "Parked",
     "Poller",
     "PollerResumed",
     "PollerStalled",

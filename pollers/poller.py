@@ -20,13 +20,22 @@ import anyio.lowlevel
 import msgspec
 
 from pollers._background import Background
-from pollers._core import schedule
-from pollers._core.events import TERMINAL, Event, Terminal, event_of, seq_of
+from pollers._core.events import (
+    TERMINAL,
+    BadCursor,
+    Event,
+    Parked,
+    Terminal,
+    event_of,
+    seq_of,
+)
 from pollers._core.model import Job, JobKey, NewJob, Shard, State
 from pollers._log import log
 from pollers._loop import Loop
+from pollers._relay import Relay
 from pollers._watch import INFINITE, Pace
-from pollers.errors import PollerStopped, StoreError
+from pollers.errors import JobPruned, PollerStopped, StoreError
+from pollers.sinks.base import Sink
 from pollers.sinks.callback import Callback, CallbackSink
 from pollers.sources.base import Source
 from pollers.store import Store, open_store
@@ -39,6 +48,9 @@ DRAIN = 5.0
 
 PATIENCE = 5.0
 """Seconds that callers wait for a poller that nobody has started yet."""
+
+PRUNE_EVERY = 60.0
+"""Seconds between two looks for what is old."""
 
 
 class JobHandle:
@@ -66,7 +78,8 @@ class JobHandle:
         Cancelling the wait does not touch the job.
 
         Raises:
-            PollerStopped: the poller ended first.
+            JobPruned: it ended so long ago that it was deleted (``keep``).
+        PollerStopped: the poller ended first.
         """
         return await self._poller.result_of(self._rid)
 
@@ -84,10 +97,13 @@ class Poller:
     Args:
         sources: where the state of jobs is asked for.
         store: ``":memory:"``, the path of a SQLite file (one process writes to it), or a ``Store``.
-        sinks: functions (sync or async) or ``CallbackSink``s that get every event.
+        sinks: functions (sync or async) or ``Sink``s that get every event.
         on_refused: what to do when the API refuses *us* (a refused key, an exhausted quota):
             ``"stall"`` keeps the jobs, tells it once and goes on by itself when it is mended;
             ``"stop"`` ends the poller.
+        keep: seconds after its end that a job is kept with its events; None is for ever.  Whatever
+            its age, a job stays while a sink, running or not, still has to get one of its events or
+            has parked one.
         min_interval, max_interval: seconds between looks at one job.
         grace: seconds that a job may be missing from answers before it expires.
         final_grace: seconds after its deadline that a job waits for a last look.
@@ -102,8 +118,9 @@ class Poller:
         self,
         *sources: Source,
         store: str | os.PathLike[str] | Store = ":memory:",
-        sinks: Sequence[Callback | CallbackSink] = (),
+        sinks: Sequence[Callback | Sink] = (),
         on_refused: str = "stall",
+        keep: float | timedelta | None = None,
         min_interval: float = 1.0,
         max_interval: float = 30.0,
         grace: float = 60.0,
@@ -123,6 +140,9 @@ class Poller:
             raise ValueError(f"on_refused={on_refused!r}: 'stall' or 'stop'")
         if not 0 < min_interval <= max_interval:
             raise ValueError(f"min_interval={min_interval!r}: above 0 and at most max_interval")
+        self._keep = None if keep is None else _seconds(keep)
+        if self._keep is not None and not self._keep > 0:
+            raise ValueError(f"keep={keep!r}: seconds above 0, or None for ever")
         self.store = open_store(store)
         self.wall = wall
         self.chance = chance
@@ -132,19 +152,15 @@ class Poller:
             final_grace=final_grace,
         )  # fmt: skip
         self._loops = [Loop(self, source) for source in sources]
-        for sink in sinks:
-            if not isinstance(sink, CallbackSink) and not callable(sink):
-                raise TypeError(f"sinks: {sink!r} is neither a function nor a CallbackSink")
-        self._sinks = [s if isinstance(s, CallbackSink) else CallbackSink(s) for s in sinks]
+        self._relays = [Relay(self, _sink(one)) for one in sinks]
         _refuse_twins("sources", [f"{o.source.kind} of {o.shard}" for o in self._loops])
-        _refuse_twins("sinks", [sink.name for sink in self._sinks])
+        _refuse_twins("sinks", [relay.sink.name for relay in self._relays])
         self._waiting: dict[int, anyio.Event] = {}
         self._head = 0
-        self._opened_at = 0
-        self._delivered_to: dict[str, int] = {}
+        self.opened_at = 0
         self._somebody_knows = False
         self._looking: anyio.CancelScope | None = None
-        self._news = anyio.Event()
+        self.news = anyio.Event()
         self._ready = anyio.Event()
         self._begun = False
         self._stopped: PollerStopped | None = None
@@ -192,7 +208,7 @@ class Poller:
         if self._looking is not None:
             self._looking.cancel()
         with anyio.move_on_after(DRAIN):
-            while any(seq < self._head for seq in self._delivered_to.values()):
+            while any(relay.seq < self._head for relay in self._relays):
                 self._progress = anyio.Event()
                 await self._progress.wait()
 
@@ -240,8 +256,9 @@ class Poller:
             if loop.shard not in epochs:
                 epochs[loop.shard] = await self.store.acquire(loop.shard)
             await loop.open(epochs[loop.shard])
-        self._head = self._opened_at = await self.store.head()
-        self._delivered_to = {sink.name: -1 for sink in self._sinks}
+        self._head = self.opened_at = await self.store.head()
+        for relay in self._relays:
+            await relay.open()
         self._progress = anyio.Event()
         self._ready.set()
 
@@ -250,12 +267,21 @@ class Poller:
             if self._stopped is not None:
                 return
             async with anyio.create_task_group() as tasks:
-                for sink in self._sinks:
-                    tasks.start_soon(self._guarded, self._relay, sink)
+                for relay in self._relays:
+                    tasks.start_soon(self._guarded, relay.run)
                 with anyio.CancelScope() as self._looking:
                     async with anyio.create_task_group() as looking:
+                        if self._keep is not None:
+                            looking.start_soon(self._guarded, self._prune, self._keep)
                         for loop in self._loops:
                             looking.start_soon(self._guarded, loop.run)
+
+    async def _prune(self, keep: float) -> None:
+        """Delete what is old and done with, little by little: commits go in between."""
+        while True:
+            while await self.store.prune(self.wall() - keep):
+                await anyio.lowlevel.checkpoint()
+            await anyio.sleep(min(keep, PRUNE_EVERY))
 
     async def _guarded(self, task: Callable[..., Any], *args: Any) -> None:
         """A task that can't go on ends the poller, and everybody who waits for it learns why."""
@@ -382,7 +408,11 @@ class Poller:
         found = await self._read(self.store.find(key))
         if found is None or found.rid != rid:  # a newer row of the same key
             rows = await self._read(self.store.jobs(shard=key.shard))
-            found = next(job for job in rows if job.rid == rid)
+            found = next((job for job in rows if job.rid == rid), None)
+        if found is None:
+            raise JobPruned(
+                f"{key.source} {key.remote_id} ended and was pruned (keep={self._keep})"
+            )
         return found
 
     async def unwatch(self, rid: int) -> None:
@@ -398,11 +428,12 @@ class Poller:
             self._check_running()
             await self._waiting.setdefault(rid, anyio.Event()).wait()
         row = await self._read(self.store.last_event(rid))
-        assert row is not None  # noqa: S101  # it was registered with its first event
+        if row is None:
+            raise JobPruned(f"the job of row {rid} ended and was pruned (keep={self._keep})")
         event = event_of(row, self.store.uuid)
         if isinstance(event, TERMINAL):
             return event
-        await self._news.wait()  # registered a moment ago, and not yet in our hands
+        await self.news.wait()  # registered a moment ago, and not yet in our hands
         return await self.result_of(rid)
 
     # -- events -------------------------------------------------------------------------------
@@ -414,7 +445,7 @@ class Poller:
             after: None from now on; ``""`` from the start; or the cursor of an event.
 
         Raises:
-            BadCursor: not a cursor of this store.
+            BadCursor: not a cursor of this store, or events behind it were pruned.
             PollerStopped: at the end, when the poller has stopped and all was given.
         """
         return self._stream(after, self._head if self._ready.is_set() else None)
@@ -423,11 +454,15 @@ class Poller:
         await self._started()
         if self._scope is None:
             self._check_running()  # it was never opened
-        head = self._opened_at if head is None else head
+        head = self.opened_at if head is None else head
         seq = seq_of(after, self.store.uuid) if after is not None else head
+        has_begun = after != ""  # the start is where the store starts now
         while True:
-            news = self._news
+            news = self.news
             rows = await self._read(self.store.events(seq))
+            if has_begun and seq < (gone := await self._read(self.store.pruned())):
+                raise BadCursor(f"events behind it were pruned, up to number {gone}: start at ''")
+            has_begun = True
             for row in rows:
                 seq = row.seq
                 yield event_of(row, self.store.uuid)
@@ -435,40 +470,21 @@ class Poller:
                 self._check_running()
                 await news.wait()
 
-    async def _relay(self, sink: CallbackSink) -> None:
-        """Deliver every event to one sink, from its cursor on; a failing sink is asked again."""
-        seq = await self.store.acked(sink.name)
-        if seq is None:
-            seq = self._opened_at  # a new sink starts now: the past was never promised to it
-            await self.store.ack(sink.name, seq)
-        self._delivered_to[sink.name] = seq
-        self._progress.set()
-        failures = 0
-        while True:
-            news = self._news
-            rows = await self.store.events(seq, 100)
-            for row in rows:
-                while not await self._delivered(sink, event_of(row, self.store.uuid)):
-                    failures += 1
-                    await anyio.sleep(
-                        schedule.after_failure(
-                            failures, hint=None, longest=30.0, draw=self.chance()
-                        )
-                    )
-                failures, seq = 0, row.seq
-                self._delivered_to[sink.name] = seq
-                self._progress.set()
-                await self.store.ack(sink.name, seq)
-            if not rows:
-                await news.wait()
+    async def parked(self, sink: str | None = None) -> list[Parked]:
+        """The events that a sink could not take, or all sinks, in the order of the store.
 
-    async def _delivered(self, sink: CallbackSink, event: Event) -> bool:
-        try:
-            await sink.deliver(event)
-        except Exception as error:  # noqa: BLE001  # the edge to a user's code: it delays only itself
-            log.error("pollers.sink_failed", sink=sink.name, event_id=event.id, error=repr(error))
-            return False
-        return True
+        Each is tried once more whenever a poller opens this store with that sink, but for the sinks
+        that go by sequence numbers (file, Redis, NATS): what they refused is yours to deal with.
+        """
+        await self._ready.wait()
+        return [
+            Parked(sink=one.sink, event=event_of(one.row, self.store.uuid), reason=one.reason)
+            for one in await self._read(self.store.parked(sink))
+        ]
+
+    def progressed(self) -> None:
+        """A sink has got on."""
+        self._progress.set()
 
     def committed(self, events: Iterable[Event]) -> None:
         """Tell everybody who waits; called after the commit, never before."""
@@ -488,8 +504,8 @@ class Poller:
             waiter.set()
 
     def _tell(self) -> None:
-        self._news.set()
-        self._news = anyio.Event()
+        self.news.set()
+        self.news = anyio.Event()
 
     async def _read(self, reading: Awaitable[T]) -> T:
         """What the store says; if it was closed under us, why."""
@@ -517,6 +533,14 @@ class Poller:
                 f"kind={kind!r}, account={account!r} fit {len(fitting)} sources of: {known}"
             )
         return fitting[0]
+
+
+def _sink(given: Callback | Sink) -> Sink:
+    if isinstance(given, Sink):
+        return given
+    if not callable(given):
+        raise TypeError(f"sinks: {given!r} is neither a function nor a Sink")
+    return CallbackSink(given)
 
 
 def _refuse_twins(what: str, names: Iterable[str]) -> None:
