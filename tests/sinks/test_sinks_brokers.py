@@ -164,6 +164,15 @@ async def test_nats_another_store_goes_on(nats: Any) -> None:
     assert await nats.ids() == [*ids(events(2)), *ids(events(3, store=OTHER))]
 
 
+async def test_nats_a_message_of_somebody_else_is_no_place_of_ours(nats: Any) -> None:
+    """What a person published to try the stream out: we go on behind it."""
+    await nats.js.publish(nats.subject, b"hello")
+    sink = nats.sink()
+    await sink.deliver(events(2))
+    await sink.aclose()
+    assert [json.loads(one.data)["id"] for one in (await nats.messages())[1:]] == ids(events(2))
+
+
 async def test_nats_what_is_too_large_is_refused(nats: Any) -> None:
     """By the server (1 MiB) or by the stream; a smaller one is taken by the same sink."""
     sink = nats.sink()
