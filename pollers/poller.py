@@ -9,7 +9,7 @@ store, so whatever happens in between, a restart goes on where the last commit w
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
@@ -21,6 +21,7 @@ import msgspec
 
 from pollers._core import schedule
 from pollers._core.events import TERMINAL, Event, Terminal, event_of, seq_of
+from pollers._core.looks import KIND, PREDICTORS, PRICE
 from pollers._core.model import Job, JobKey, NewJob, Shard, State
 from pollers._log import log
 from pollers._loop import Loop
@@ -85,6 +86,9 @@ class Poller:
             ``"stall"`` keeps the jobs, tells it once and goes on by itself when it is mended;
             ``"stop"`` ends the poller.
         min_interval, max_interval: seconds between looks at one job.
+        look_price: seconds of delay that a look at one job must save on average, or it waits.  A
+            quarter of it means half the delay for twice the looks.  How long jobs take is learned;
+            with nothing learned yet, intervals are the root of the age (at ``0.25``).
         grace: seconds that a job may be missing from answers before it expires.
         final_grace: seconds after its deadline that a job waits for a last look.
         wall: seconds since the epoch.
@@ -102,6 +106,7 @@ class Poller:
         on_refused: str = "stall",
         min_interval: float = 1.0,
         max_interval: float = 30.0,
+        look_price: float = PRICE,
         grace: float = 60.0,
         final_grace: float = 30.0,
         wall: Callable[[], float] = time.time,
@@ -113,13 +118,15 @@ class Poller:
             raise ValueError(f"on_refused={on_refused!r}: 'stall' or 'stop'")
         if not 0 < min_interval <= max_interval:
             raise ValueError(f"min_interval={min_interval!r}: above 0 and at most max_interval")
+        if not 0 < look_price < INFINITE:
+            raise ValueError(f"look_price={look_price!r}: expected seconds, above 0")
         self.store = open_store(store)
         self.wall = wall
         self.chance = chance
         self.stops_when_refused = on_refused == "stop"
         self.pace = Pace(
             min_interval=min_interval, max_interval=max_interval, grace=grace,
-            final_grace=final_grace,
+            final_grace=final_grace, look_price=look_price,
         )  # fmt: skip
         self._loops = [Loop(self, source) for source in sources]
         for sink in sinks:
@@ -281,6 +288,7 @@ class Poller:
         account: str | None = None,
         expect: int | None = None,
         settle: float | timedelta | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> JobHandle:
         """Watch a job; returns when that is stored.
 
@@ -298,14 +306,17 @@ class Poller:
             expect: for kinds with children (scraper tasks): how many there will be.
             settle: for kinds with children: seconds for which no further child must have come;
                 None takes the source's.  Both are stored with the job.
+            features: what may foretell how long it takes: ``duration`` and ``size`` (numbers above 0,
+                in any unit), ``kind`` (a text: such jobs have nothing to do with others).
 
         Raises:
-            ValueError: no such source, ``data`` is not JSON, or the kind has no children.
+            ValueError: no such source, ``data`` is not JSON, the kind has no children, or features
+                that nothing is known of.
             PollerStopped: the poller ended.
         """
         handles = await self.watch_many(
             [(job_id, data)], deadline=deadline, again=again, submitted_at=submitted_at, kind=kind,
-            account=account, expect=expect, settle=settle,
+            account=account, expect=expect, settle=settle, features=features,
         )  # fmt: skip
         return handles[0]
 
@@ -320,6 +331,7 @@ class Poller:
         account: str | None = None,
         expect: int | None = None,
         settle: float | timedelta | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> list[JobHandle]:
         """Watch many jobs in one transaction: ids, or pairs of id and data.  See :meth:`watch`."""
         if isinstance(items, str):
@@ -329,11 +341,11 @@ class Poller:
         loop = self._loop_for(kind, account)
         now = self.wall()
         until = None if deadline is None else now + _seconds(deadline)
-        features = _features(loop.source, expect, settle)
+        known = {**_features(loop.source, expect, settle), **_predictors(features or {})}
         new = [
             NewJob(
                 key=loop.key(*_named(job_id)), created_at=now, deadline=until,
-                submitted_at=submitted_at, data=_json_value(data), features=features,
+                submitted_at=submitted_at, data=_json_value(data), features=known,
             )
             for job_id, data in (item if isinstance(item, tuple) else (item, None) for item in items)
         ]  # fmt: skip
@@ -531,6 +543,22 @@ def _features(
         if name not in getattr(source, "watch_options", ()):
             raise ValueError(f"{name}={value!r}: jobs of kind {source.kind!r} have no children")
     return given
+
+
+def _predictors(features: Mapping[str, Any]) -> dict[str, Any]:
+    """What the watcher of these jobs says about how long they take."""
+    for name, value in features.items():
+        if name == KIND:
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"features: {name}={value!r}: expected a text that is not empty")
+        elif name not in PREDICTORS:
+            known = ", ".join((*PREDICTORS, KIND))
+            raise ValueError(f"features: {name}={value!r}: expected one of {known}")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not (
+            0 < value < INFINITE
+        ):  # fmt: skip
+            raise ValueError(f"features: {name}={value!r}: expected a number above 0")
+    return dict(features)
 
 
 def _seconds(span: float | timedelta) -> float:
