@@ -267,12 +267,15 @@ class Watch:
         one.teaches = True
 
     def _next_look(self, one: Watched, now: float) -> float:
-        pace = self._pace
-        age = now - one.submitted
+        at = now + max(self._pace.min_interval, self._interval(one, now - one.submitted))
+        grace_ends = INFINITE if one.missing_since is None else one.missing_since + self._pace.grace
+        return min(at, grace_ends) if grace_ends > now else at
+
+    def _interval(self, one: Watched, age: float) -> float:
+        if self._turns.crowded:
+            return 0.0  # its turn comes by what a look is worth, later than it would be due
         due = self.looks.due(
-            one.features, age, price=pace.look_price, latest=age + pace.max_interval,
+            one.features, age, price=self._pace.look_price, latest=age + self._pace.max_interval,
             ahead=not self._turns.held_up,
         )  # fmt: skip
-        at = now + max(pace.min_interval, shortened(due - age, self._chance()))
-        grace_ends = INFINITE if one.missing_since is None else one.missing_since + pace.grace
-        return min(at, grace_ends) if grace_ends > now else at
+        return shortened(due - age, self._chance())

@@ -136,12 +136,14 @@ class Hazard:
 
     def outlived(self, seen: float, age: float) -> None:
         """A job was seen to live from one age to another."""
-        i = bisect_right(EDGES, seen) - 1
-        while seen < age:
-            edge = EDGES[i + 1] if i + 1 < BINS else age
-            self.lived[i] += min(edge, age) - seen
-            seen = edge
-            i += 1
+        first, last = bisect_right(EDGES, seen) - 1, bisect_right(EDGES, age) - 1
+        if first == last:
+            self.lived[first] += age - seen
+            return
+        self.lived[first] += EDGES[first + 1] - seen
+        for i in range(first + 1, last):
+            self.lived[i] += _WIDTHS[i]
+        self.lived[last] += age - EDGES[last]
 
     def ended(self, seen: float, age: float) -> float:
         """A job ended between two ages; where most likely, on average, is returned."""

@@ -36,6 +36,9 @@ _DOUBT = 4.0
 _OUTLIER = 2.5
 """Standard deviations from which on an end draws the slope no harder."""
 
+_FARTHEST = 10.0
+"""Logarithm of the largest scale: a size that is off by more than 20,000 is no size."""
+
 _BLUR = 5.0
 """A table is forgotten by this times the shift of a typical job when the slope is corrected."""
 
@@ -74,7 +77,9 @@ class Measure:
         size = self._size(features)
         if size is None:
             return None
-        return math.exp(self.slope * (size - self.typical)) if self.typical is not None else 1.0
+        if self.typical is None:
+            return 1.0
+        return math.exp(min(max(self.slope * (size - self.typical), -_FARTHEST), _FARTHEST))
 
     def _size(self, features: Mapping[str, Any]) -> float | None:
         size = features.get(self.name or "")
@@ -194,7 +199,8 @@ class Measure:
     def load(cls, kept: Mapping[str, Any]) -> Self:
         """What ``dump`` kept."""
         one = cls(kept["name"])
-        one.slope, one.typical = float(kept["slope"]), kept["typical"]
+        one.slope = float(kept["slope"])
+        one.typical = None if kept["typical"] is None else float(kept["typical"])
         if len(kept["moments"]) != len(one._moments):
             raise ValueError(kept["moments"])
         one._moments = [float(part) for part in kept["moments"]]

@@ -25,6 +25,9 @@ SWEEPS = 8.0
 _SMOOTH = 0.2
 """What one batch tells of the shadow price."""
 
+CROWDED = 4.0
+"""Times the price: from such a shadow price on, nobody need know when a job is due."""
+
 CANDIDATES = 3
 """For each that can go, so many are compared."""
 
@@ -81,6 +84,11 @@ class Turns(Generic[T]):
     def held_up(self) -> bool:
         """Whether more was due than could go, at the last look."""
         return self._last_at is not None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a limit is so narrow that any job is due long before its turn comes."""
+        return self.shadow_price > CROWDED * self._price
 
     def add(self, one: T) -> None:
         """Queue a job by ``next_at``."""
