@@ -205,6 +205,7 @@ class Watch:
             )  # fmt: skip
             if transition is not None:
                 transitions.append(transition)
+                one.features = transition.after.features  # the same, held once
             # a deadline that passed while we were asking: the look that decides is due at once
             self._again(one, min(self._next_look(one, now), max(now, one.deadline)))
         return transitions
@@ -255,7 +256,7 @@ class Watch:
         """What a look tells about how long jobs take."""
         if seen.phase is Phase.MISSING:
             return
-        if seen.features:
+        if any(one.features.get(name) != value for name, value in seen.features.items()):
             one.features = {**one.features, **seen.features}
         ended = seen.phase is not Phase.PENDING
         since, age = one.alive_at - one.submitted, now - one.submitted

@@ -24,8 +24,8 @@ YOUNG_HALF_LIFE = 40.0
 ENOUGH_FOR_PLAN = 100.0
 """Ends: with fewer, planning ahead would believe in dents that are chance."""
 
-CHANGED = 10.0
-"""Nats (a factor of 22,000) by which another table foretold better: the world has changed."""
+CHANGED = 18.0
+"""Nats (a factor of 65 millions) by which another table foretold better: the world has changed."""
 
 _ONE_LOOK = 3.0
 """Nats that one look can add to that: one odd job changes no world."""

@@ -4,8 +4,7 @@ As long as requests may go when they should, the second heap is empty after each
 holds them up it fills, and its order is that of the worth of a look: it is keyed by when each look
 will have been worth the *shadow price*, which is what the last ones that went were worth.  So nobody
 is compared with everybody: a job costs a few steps in a heap per look.  A key is as old as its
-price and what was known then, so it is checked again when it comes up, and, one for each look that
-goes, all are gone through by turns.
+price and what was known then, so it is checked again when it comes up, and a few with every request.
 
 ``now`` is any clock that goes on; worths are seconds of delay.
 """
@@ -169,7 +168,8 @@ class Turns(Generic[T]):
 
     def _review(self, now: float) -> None:
         """Some of those who wait may be worth more by now than was thought when they were queued."""
-        for _ in range(min(self._batch, len(self._rota)) if self.held_up else 0):
+        # two for each look that goes: each leaves an entry behind that is good for nothing
+        for _ in range(min(2 * self._batch, len(self._rota)) if self.held_up else 0):
             key, rid = self._rota.popleft()
             one = self._find(rid)
             if one is None or one.turn_at != key:

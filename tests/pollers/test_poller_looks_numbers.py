@@ -70,8 +70,8 @@ def test_a_fleet_whose_lengths_nobody_told() -> None:
 def test_a_changed_world_is_learned_anew(name: str, factor: float) -> None:
     """Three times slower or faster: 300 ends later looks are about as good as after a fresh start.
 
-    On the way a job waits for at most 1.5 times as long as with a fixed interval of the same cost; 1.8
-    times where the short half of the jobs becomes so short that it is found by the first look.
+    On the way a job waits for at most 1.5 times as long as with a fixed interval of the same cost; twice
+    as long where the short half of the jobs becomes so short that it is found by the first look.
     """
     law = slower(LAWS[name], factor)
     on = Ground(law)
@@ -85,9 +85,9 @@ def test_a_changed_world_is_learned_anew(name: str, factor: float) -> None:
             counts.append(count)
         delay, count = on.cost(plan(looks, 3.0))
         ratios.append(delay / least_delay(frontier, count))
-    assert fmean(ratios) <= 1.30
+    assert fmean(ratios) <= 1.25
     hard = name.startswith("bimodal") and factor < 1.0
-    assert fmean(delays) <= (1.8 if hard else 1.5) * fixed(on, fmean(counts))
+    assert fmean(delays) <= (2.0 if hard else 1.5) * fixed(on, fmean(counts))
 
 
 def fixed(on: Ground, looks: float) -> float:
