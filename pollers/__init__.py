@@ -14,6 +14,7 @@ from pollers._core.events import (
     PollerStalled,
 )
 from pollers._core.model import Child, Job, JobKey, Sighting, State
+from pollers._handle import JobHandle
 from pollers.errors import (
     BadCursor,
     BadStore,
@@ -24,7 +25,7 @@ from pollers.errors import (
     StoreBusy,
     StoreError,
 )
-from pollers.poller import JobHandle, Poller
+from pollers.poller import Poller
 
 __all__ = (
     "BadCursor",

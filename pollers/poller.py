@@ -9,16 +9,15 @@ store, so whatever happens in between, a restart goes on where the last commit w
 import os
 import random
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.lowlevel
-import msgspec
 
+from pollers import _given as given
 from pollers._background import Background
 from pollers._core.events import (
     TERMINAL,
@@ -29,14 +28,16 @@ from pollers._core.events import (
     event_of,
     seq_of,
 )
+from pollers._core.looks import PRICE
 from pollers._core.model import Job, JobKey, NewJob, Shard, State
+from pollers._handle import JobHandle
 from pollers._log import log
 from pollers._loop import Loop
 from pollers._relay import Relay
 from pollers._watch import INFINITE, Pace
 from pollers.errors import JobPruned, PollerStopped, StoreError
 from pollers.sinks.base import Sink
-from pollers.sinks.callback import Callback, CallbackSink
+from pollers.sinks.callback import Callback
 from pollers.sources.base import Source
 from pollers.store import Store, open_store
 from resilience import ResilienceError
@@ -53,44 +54,6 @@ PRUNE_EVERY = 60.0
 """Seconds between two looks for what is old."""
 
 
-class JobHandle:
-    """A job as its watcher holds it."""
-
-    __slots__ = ("_poller", "_rid", "key")
-
-    def __init__(self, poller: "Poller", job: Job) -> None:
-        self._poller = poller
-        self._rid = job.rid
-        self.key = job.key
-
-    @property
-    def id(self) -> str:
-        """The provider's id of the job."""
-        return self.key.remote_id
-
-    async def row(self) -> Job:
-        """The row as it is now."""
-        return await self._poller.row(self._rid, self.key)
-
-    async def result(self) -> Terminal:
-        """Wait for the end: ``JobSucceeded | JobFailed | JobExpired | JobCancelled``.
-
-        Cancelling the wait does not touch the job.
-
-        Raises:
-            JobPruned: it ended so long ago that it was deleted (``keep``).
-        PollerStopped: the poller ended first.
-        """
-        return await self._poller.result_of(self._rid)
-
-    async def unwatch(self) -> None:
-        """Stop watching (``JobCancelled``).  The remote work goes on; an ended job stays as it is."""
-        await self._poller.unwatch(self._rid)
-
-    def __repr__(self) -> str:
-        return f"<JobHandle {self.key.source} {self.id}>"
-
-
 class Poller:
     """Watches jobs until they end, and remembers them.
 
@@ -105,6 +68,9 @@ class Poller:
             its age, a job stays while a sink, running or not, still has to get one of its events or
             has parked one.
         min_interval, max_interval: seconds between looks at one job.
+        look_price: seconds of delay that a look at one job must save on average, or it waits.  A
+            quarter of it means half the delay for twice the looks.  How long jobs take is learned;
+            with nothing learned yet, intervals are the root of the age (at ``0.25``).
         grace: seconds that a job may be missing from answers before it expires.
         final_grace: seconds after its deadline that a job waits for a last look.
         wall: seconds since the epoch.
@@ -123,6 +89,7 @@ class Poller:
         keep: float | timedelta | None = None,
         min_interval: float = 1.0,
         max_interval: float = 30.0,
+        look_price: float = PRICE,
         grace: float = 60.0,
         final_grace: float = 30.0,
         wall: Callable[[], float] = time.time,
@@ -140,21 +107,23 @@ class Poller:
             raise ValueError(f"on_refused={on_refused!r}: 'stall' or 'stop'")
         if not 0 < min_interval <= max_interval:
             raise ValueError(f"min_interval={min_interval!r}: above 0 and at most max_interval")
-        self._keep = None if keep is None else _seconds(keep)
+        self._keep = None if keep is None else given.seconds(keep)
         if self._keep is not None and not self._keep > 0:
             raise ValueError(f"keep={keep!r}: seconds above 0, or None for ever")
+        if not 0 < look_price < INFINITE:
+            raise ValueError(f"look_price={look_price!r}: expected seconds, above 0")
         self.store = open_store(store)
         self.wall = wall
         self.chance = chance
         self.stops_when_refused = on_refused == "stop"
         self.pace = Pace(
             min_interval=min_interval, max_interval=max_interval, grace=grace,
-            final_grace=final_grace,
+            final_grace=final_grace, look_price=look_price,
         )  # fmt: skip
         self._loops = [Loop(self, source) for source in sources]
-        self._relays = [Relay(self, _sink(one)) for one in sinks]
-        _refuse_twins("sources", [f"{o.source.kind} of {o.shard}" for o in self._loops])
-        _refuse_twins("sinks", [relay.sink.name for relay in self._relays])
+        self._relays = [Relay(self, given.sink(one)) for one in sinks]
+        given.refuse_twins("sources", [f"{o.source.kind} of {o.shard}" for o in self._loops])
+        given.refuse_twins("sinks", [relay.sink.name for relay in self._relays])
         self._waiting: dict[int, anyio.Event] = {}
         self._head = 0
         self.opened_at = 0
@@ -328,6 +297,7 @@ class Poller:
         account: str | None = None,
         expect: int | None = None,
         settle: float | timedelta | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> JobHandle:
         """Watch a job; returns when that is stored.
 
@@ -345,15 +315,18 @@ class Poller:
             expect: for kinds with children (scraper tasks): how many there will be.
             settle: for kinds with children: seconds for which no further child must have come;
                 None takes the source's.  Both are stored with the job.
+            features: what may foretell how long it takes: ``duration`` and ``size`` (numbers above 0,
+                in any unit), ``kind`` (a text: such jobs have nothing to do with others).
 
         Raises:
-            ValueError: no such source, ``data`` is not JSON, or the kind has no children.
+            ValueError: no such source, ``data`` is not JSON, the kind has no children, or features
+                that nothing is known of.
             PollerStopped: the poller ended.
             RuntimeError: the poller was not started, and isn't for five seconds.
         """
         handles = await self.watch_many(
             [(job_id, data)], deadline=deadline, again=again, submitted_at=submitted_at, kind=kind,
-            account=account, expect=expect, settle=settle,
+            account=account, expect=expect, settle=settle, features=features,
         )  # fmt: skip
         return handles[0]
 
@@ -368,6 +341,7 @@ class Poller:
         account: str | None = None,
         expect: int | None = None,
         settle: float | timedelta | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> list[JobHandle]:
         """Watch many jobs in one transaction: ids, or pairs of id and data.  See :meth:`watch`."""
         if isinstance(items, str):
@@ -376,12 +350,12 @@ class Poller:
         self._check_running()
         loop = self._loop_for(kind, account)
         now = self.wall()
-        until = None if deadline is None else now + _seconds(deadline)
-        features = _features(loop.source, expect, settle)
+        until = None if deadline is None else now + given.seconds(deadline)
+        known = {**given.features(loop.source, expect, settle), **given.predictors(features or {})}
         new = [
             NewJob(
-                key=loop.key(*_named(job_id)), created_at=now, deadline=until,
-                submitted_at=submitted_at, data=_json_value(data), features=features,
+                key=loop.key(*given.named(job_id)), created_at=now, deadline=until,
+                submitted_at=submitted_at, data=given.json_value(data), features=known,
             )
             for job_id, data in (item if isinstance(item, tuple) else (item, None) for item in items)
         ]  # fmt: skip
@@ -533,52 +507,3 @@ class Poller:
                 f"kind={kind!r}, account={account!r} fit {len(fitting)} sources of: {known}"
             )
         return fitting[0]
-
-
-def _sink(given: Callback | Sink) -> Sink:
-    if isinstance(given, Sink):
-        return given
-    if not callable(given):
-        raise TypeError(f"sinks: {given!r} is neither a function nor a Sink")
-    return CallbackSink(given)
-
-
-def _refuse_twins(what: str, names: Iterable[str]) -> None:
-    """Two of one name would share jobs or a cursor, and lose what belongs to the other."""
-    twins = [name for name, count in Counter(names).items() if count > 1]
-    if twins:
-        raise ValueError(f"two {what} are the same: {', '.join(twins)}; give them different names")
-
-
-def _named(job_id: str) -> tuple[str]:
-    if not isinstance(job_id, str) or not job_id:
-        hint = "; 'watch_many' takes a list" if isinstance(job_id, (list, set)) else ""
-        raise ValueError(f"{job_id!r} is not a job's id: expected a text that is not empty{hint}")
-    return (job_id,)
-
-
-def _json_value(data: Any) -> Any:
-    try:
-        return msgspec.json.decode(msgspec.json.encode(data))
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise ValueError(f"data={data!r} is not a JSON value: {error}") from None
-
-
-def _features(
-    source: Source, expect: int | None, settle: float | timedelta | None
-) -> dict[str, Any]:
-    """What the source of these jobs is to know about each of them."""
-    if expect is not None and (isinstance(expect, bool) or expect < 1):
-        raise ValueError(f"expect={expect!r}: how many there will be, at least 1")
-    span = None if settle is None else _seconds(settle)
-    if span is not None and not 0.0 <= span < INFINITE:
-        raise ValueError(f"settle={settle!r}: expected seconds, 0 or more")
-    given = {k: v for k, v in {"expect": expect, "settle": span}.items() if v is not None}
-    for name, value in given.items():
-        if name not in getattr(source, "watch_options", ()):
-            raise ValueError(f"{name}={value!r}: jobs of kind {source.kind!r} have no children")
-    return given
-
-
-def _seconds(span: float | timedelta) -> float:
-    return span.total_seconds() if isinstance(span, timedelta) else float(span)
