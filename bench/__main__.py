@@ -1,15 +1,15 @@
-"""``python -m bench [calls|herd|waiting|soak] [--quick]``; without a name, calls and herd."""
+"""``python -m bench [calls|herd|looks|waiting|soak] [--quick]``; without a name, the first three."""
 
 import argparse
 
-from bench import calls, herd, soak, waiting
+from bench import calls, herd, looks, soak, waiting
 
 
 def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=("calls", "herd", "waiting", "soak"), help="only this"
+        "what", nargs="?", choices=("calls", "herd", "looks", "waiting", "soak"), help="only this"
     )
     parser.add_argument("--quick", action="store_true", help="herd: fewer seeds and round trips")
     given = parser.parse_args()
@@ -17,6 +17,8 @@ def main() -> None:
         calls.main()
     if given.what in (None, "herd"):
         herd.main(quick=given.quick)
+    if given.what in (None, "looks"):
+        looks.main()
     if given.what == "waiting":
         waiting.main()
     if given.what == "soak":

@@ -9,18 +9,30 @@ from pollers._core.events import (
     JobFailed,
     JobSucceeded,
     JobWatching,
+    Parked,
     PollerResumed,
     PollerStalled,
 )
 from pollers._core.model import Child, Job, JobKey, Sighting, State
-from pollers.errors import BadCursor, BadStore, Fenced, PollerStopped, StoreBusy, StoreError
-from pollers.poller import JobHandle, Poller
+from pollers._handle import JobHandle
+from pollers.errors import (
+    BadCursor,
+    BadStore,
+    EventRefused,
+    Fenced,
+    JobPruned,
+    PollerStopped,
+    StoreBusy,
+    StoreError,
+)
+from pollers.poller import Poller
 
 __all__ = (
     "BadCursor",
     "BadStore",
     "Child",
     "Event",
+    "EventRefused",
     "Fenced",
     "Job",
     "JobCancelled",
@@ -30,8 +42,10 @@ __all__ = (
     "JobFailed",
     "JobHandle",
     "JobKey",
+    "JobPruned",
     "JobSucceeded",
     "JobWatching",
+    "Parked",
     "Poller",
     "PollerResumed",
     "PollerStalled",

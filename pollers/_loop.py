@@ -13,6 +13,7 @@ import anyio
 
 from pollers._core import schedule
 from pollers._core.events import event_of
+from pollers._core.looks import Looks
 from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
 from pollers._core.step import cancel
 from pollers._log import log
@@ -32,6 +33,9 @@ MOST_SAID = 500
 
 MOST_WORDS = 100
 """Unknown status texts that are reported: one may hold a percentage."""
+
+KEPT_EVERY = 30.0
+"""Seconds between two writings of what was learned; it goes along with a commit."""
 
 SLACK = 0.05
 """Seconds: jobs that are registered together share their first look."""
@@ -68,6 +72,7 @@ class Loop:
         """Why the last look failed."""
         self._stalled_at: float | None = None
         self._told: set[str] = set()
+        self._keep_at = 0.0
 
     def key(self, job_id: str) -> JobKey:
         """The key of a job of this source."""
@@ -78,12 +83,19 @@ class Loop:
     async def open(self, epoch: int) -> None:
         """As the owner of the shard, take up what an earlier run left."""
         self._epoch = epoch
+        kept = (await self.poller.store.blobs(self.shard)).get(self._blob)
+        self.watch.looks = Looks.load(kept)
         active = [
             job
             for job in await self.poller.store.load_active(self.shard)
             if job.key.kind == self.source.kind
         ]
         self._add(active)
+
+    @property
+    def _blob(self) -> str:
+        """What was learned about how long jobs take, in the store."""
+        return f"looks/{self.source.kind}"
 
     async def register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
         """Store jobs and begin to watch those that have not ended."""
@@ -219,10 +231,21 @@ class Loop:
         """Save, then change what we hold, then tell: in this order, or a crash could lose it."""
         store = self.poller.store
         with anyio.CancelScope(shield=True):  # what is stored must be what we hold
-            rows = await store.commit(self.shard, self._epoch, transitions, notices)
+            rows = await store.commit(
+                self.shard, self._epoch, transitions, notices, self._learned(transitions)
+            )
             for one in transitions:
                 self._apply(one.after)
             self.poller.committed(event_of(row, store.uuid) for row in rows)
+
+    def _learned(self, transitions: Sequence[Transition]) -> dict[str, bytes]:
+        """What is to be remembered besides: now and then, and when the last job ends."""
+        ended = sum(one.after.state.ended for one in transitions)
+        now = anyio.current_time()
+        if not ended or (now < self._keep_at and ended < len(self.watch.jobs)):
+            return {}
+        self._keep_at = now + KEPT_EVERY
+        return {self._blob: self.watch.looks.dump()}
 
     def _is_current(self, one: Transition) -> bool:
         """A job may have been unwatched while the look at it was under way."""

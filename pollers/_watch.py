@@ -7,12 +7,17 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from pollers._core import schedule
+from pollers._core.looks import PRICE, Looks, shortened
 from pollers._core.model import Job, Phase, Sighting, Transition
 from pollers._core.step import expire, step
+from pollers._core.turns import Turns
 
 INFINITE = float("inf")
+
+AT_ONCE = 1.0
+"""Seconds after the watch: what has ended by then may have ended long before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +30,30 @@ class Pace:
     """A job may be missing from answers for so long."""
     final_grace: float = 30.0
     """After its deadline a job waits so long for a last look that the API won't give."""
+    look_price: float = PRICE
+    """Delay that a look at one job must save, on average."""
 
 
 class Watched:
     """One job that we are watching."""
 
-    __slots__ = ("born", "deadline", "job", "looks", "missing_since", "next_at", "odd", "seen")
+    __slots__ = (
+        "alive_at", "born", "deadline", "features", "job", "looks", "missing_since", "next_at", "odd",
+        "rid", "seen", "submitted", "teaches", "turn_at",
+    )  # fmt: skip
 
     def __init__(self, job: Job, *, born: float, deadline: float, next_at: float) -> None:
         self.job = job
+        self.rid = job.rid
         self.born = born
+        self.submitted = born - max(0.0, job.created_at - (job.submitted_at or job.created_at))
         self.deadline = deadline
+        self.features: Mapping[str, Any] = job.features
+        self.alive_at = self.submitted
+        """When it was last known to be running."""
+        self.teaches = job.version == 1
+        """After a restart it is not known when it was last seen: until then it tells nothing."""
+        self.turn_at: float | None = None
         self.looks = job.looks
         self.missing_since: float | None = None
         self.seen = job.status is not None
@@ -50,10 +68,11 @@ class Watch:
     def __init__(self, pace: Pace, batch: int, chance: Callable[[], float]) -> None:
         self.jobs: dict[int, Watched] = {}
         self.picked: list[Watched] = []
+        self.looks = Looks()
         self._pace = pace
         self._batch = batch
         self._chance = chance
-        self._due: list[tuple[float, int]] = []
+        self._turns: Turns[Watched] = Turns(self, self.jobs.get, price=pace.look_price, batch=batch)
         self._overdue: list[tuple[float, int]] = []
         self._batches: deque[list[int]] = deque()
         """Halves of a batch that was refused as a whole; they go first, one at a time."""
@@ -69,7 +88,7 @@ class Watch:
             job, born=now - max(0.0, wall - job.created_at), deadline=deadline, next_at=first_look
         )
         self.jobs[job.rid] = one
-        heapq.heappush(self._due, (one.next_at, job.rid))
+        self._turns.add(one)
         if deadline < INFINITE:
             # it may have passed while nobody was running: there is always time for one more look
             heapq.heappush(self._overdue, (max(deadline, now) + self._pace.final_grace, job.rid))
@@ -82,9 +101,7 @@ class Watch:
         """When the next job is due."""
         if self._batches:
             return 0.0
-        while self._due and not self._is_current(self._due[0]):
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else INFINITE
+        return self._turns.next_at()
 
     def next_overdue(self) -> float:
         """When the next job has waited long enough for its last look."""
@@ -97,6 +114,7 @@ class Watch:
     ) -> list[str]:
         """The ids to ask for now: those that are due, then those that are next, which cost nothing.
 
+        Where more are due than a request takes, the looks go first that are worth most.
         A job that does cost a request of its own (``dear``) is taken if it is due, and one at most.
         """
         self._put_back()
@@ -106,7 +124,7 @@ class Watch:
     def _put_back(self) -> None:
         """A look may pick twice: its first request was rejected by a quota, and it goes once more."""
         for one in self._take_picked():
-            heapq.heappush(self._due, (one.next_at, one.job.rid))
+            self._turns.add(one)
         if self._half:
             self._batches.appendleft(self._half)
             self._half = []
@@ -124,28 +142,40 @@ class Watch:
         self, count: int, now: float, dear: Callable[[Job], bool] | None
     ) -> list[Watched]:
         picked: list[Watched] = []
-        left: list[tuple[float, int]] = []
+        left: list[Watched] = []
+        most = min(count, self._batch)
         room_for_dear = True
-        while self._due and len(picked) < min(count, self._batch):
-            entry = heapq.heappop(self._due)
-            if not self._is_current(entry):
-                continue
-            one = self.jobs[entry[1]]
+        for one in self._turns.in_order(now, most) if most else ():
             is_dear = dear is not None and dear(one.job)
             if one.odd and not (picked or left):
-                return [one]  # the soonest of all, so it is due
+                picked.append(one)  # the soonest of all, so it is due; alone
+                break
             if one.odd or (is_dear and not (room_for_dear and one.next_at <= now)):
-                left.append(entry)
+                left.append(one)
                 continue
             room_for_dear = room_for_dear and not is_dear
             picked.append(one)
-        for entry in left:
-            heapq.heappush(self._due, entry)
+            if len(picked) == most:
+                break
+        for one in left:
+            self._turns.add(one)
+        self._turns.went(picked, len(self.jobs), now)
         return picked
 
-    def _is_current(self, entry: tuple[float, int]) -> bool:
-        one = self.jobs.get(entry[1])
-        return one is not None and one.next_at == entry[0]
+    def worth(self, one: Watched, now: float, starved: float) -> float:
+        """Seconds of delay that a look at a job would save now, on average."""
+        if now >= min(one.deadline, one.alive_at + max(self._pace.max_interval, starved)):
+            return INFINITE  # a limit never stretches a deadline, and starves nobody
+        return self.looks.index(one.features, one.alive_at - one.submitted, now - one.submitted)
+
+    def worth_at(self, one: Watched, price: float, starved: float) -> float:
+        """When a look at a job will be worth a price, or must be."""
+        age = one.alive_at - one.submitted
+        latest = age + max(self._pace.max_interval, starved)
+        at = one.submitted + self.looks.due(
+            one.features, age, price=price, latest=latest, ahead=False
+        )
+        return min(at, one.deadline)
 
     def saw(
         self, sightings: Mapping[str, Sighting], *, asked: float, now: float, wall: float
@@ -161,6 +191,7 @@ class Watch:
             seen = seen or Sighting(remote_id=one.job.key.remote_id, phase=Phase.MISSING)
             one.looks += 1
             one.odd = False
+            self._learn(one, seen, now=asked)
             if seen.phase is not Phase.MISSING:
                 one.seen = True
                 one.missing_since = None
@@ -174,6 +205,7 @@ class Watch:
             )  # fmt: skip
             if transition is not None:
                 transitions.append(transition)
+                one.features = transition.after.features  # the same, held once
             # a deadline that passed while we were asking: the look that decides is due at once
             self._again(one, min(self._next_look(one, now), max(now, one.deadline)))
         return transitions
@@ -218,13 +250,33 @@ class Watch:
 
     def _again(self, one: Watched, at: float) -> None:
         one.next_at = at
-        heapq.heappush(self._due, (at, one.job.rid))
+        self._turns.add(one)
+
+    def _learn(self, one: Watched, seen: Sighting, *, now: float) -> None:
+        """What a look tells about how long jobs take."""
+        if seen.phase is Phase.MISSING:
+            return
+        if any(one.features.get(name) != value for name, value in seen.features.items()):
+            one.features = {**one.features, **seen.features}
+        ended = seen.phase is not Phase.PENDING
+        since, age = one.alive_at - one.submitted, now - one.submitted
+        # one that had ended when we came, or may have, says nothing of when it began
+        came_late = ended and one.looks == 1 and one.job.submitted_at is None and age < AT_ONCE
+        if one.teaches and not came_late:
+            self.looks.looked(one.features, since, age, ended=ended)
+        one.alive_at = max(one.alive_at, now)
+        one.teaches = True
 
     def _next_look(self, one: Watched, now: float) -> float:
-        pace = self._pace
-        at = now + schedule.interval(
-            now - one.born, shortest=pace.min_interval, longest=pace.max_interval,
-            draw=self._chance(),
-        )  # fmt: skip
-        grace_ends = INFINITE if one.missing_since is None else one.missing_since + pace.grace
+        at = now + max(self._pace.min_interval, self._interval(one, now - one.submitted))
+        grace_ends = INFINITE if one.missing_since is None else one.missing_since + self._pace.grace
         return min(at, grace_ends) if grace_ends > now else at
+
+    def _interval(self, one: Watched, age: float) -> float:
+        if self._turns.crowded:
+            return 0.0  # its turn comes by what a look is worth, later than it would be due
+        due = self.looks.due(
+            one.features, age, price=self._pace.look_price, latest=age + self._pace.max_interval,
+            ahead=not self._turns.held_up,
+        )  # fmt: skip
+        return shortened(due - age, self._chance())

@@ -9,25 +9,35 @@ store, so whatever happens in between, a restart goes on where the last commit w
 import os
 import random
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.lowlevel
-import msgspec
 
+from pollers import _given as given
 from pollers._background import Background
-from pollers._core import schedule
-from pollers._core.events import TERMINAL, Event, Terminal, event_of, seq_of
+from pollers._core.events import (
+    TERMINAL,
+    BadCursor,
+    Event,
+    Parked,
+    Terminal,
+    event_of,
+    seq_of,
+)
+from pollers._core.looks import PRICE
 from pollers._core.model import Job, JobKey, NewJob, Shard, State
+from pollers._handle import JobHandle
 from pollers._log import log
 from pollers._loop import Loop
+from pollers._relay import Relay
 from pollers._watch import INFINITE, Pace
-from pollers.errors import PollerStopped, StoreError
-from pollers.sinks.callback import Callback, CallbackSink
+from pollers.errors import JobPruned, PollerStopped, StoreError
+from pollers.sinks.base import Sink
+from pollers.sinks.callback import Callback
 from pollers.sources.base import Source
 from pollers.store import Store, open_store
 from resilience import ResilienceError
@@ -40,42 +50,8 @@ DRAIN = 5.0
 PATIENCE = 5.0
 """Seconds that callers wait for a poller that nobody has started yet."""
 
-
-class JobHandle:
-    """A job as its watcher holds it."""
-
-    __slots__ = ("_poller", "_rid", "key")
-
-    def __init__(self, poller: "Poller", job: Job) -> None:
-        self._poller = poller
-        self._rid = job.rid
-        self.key = job.key
-
-    @property
-    def id(self) -> str:
-        """The provider's id of the job."""
-        return self.key.remote_id
-
-    async def row(self) -> Job:
-        """The row as it is now."""
-        return await self._poller.row(self._rid, self.key)
-
-    async def result(self) -> Terminal:
-        """Wait for the end: ``JobSucceeded | JobFailed | JobExpired | JobCancelled``.
-
-        Cancelling the wait does not touch the job.
-
-        Raises:
-            PollerStopped: the poller ended first.
-        """
-        return await self._poller.result_of(self._rid)
-
-    async def unwatch(self) -> None:
-        """Stop watching (``JobCancelled``).  The remote work goes on; an ended job stays as it is."""
-        await self._poller.unwatch(self._rid)
-
-    def __repr__(self) -> str:
-        return f"<JobHandle {self.key.source} {self.id}>"
+PRUNE_EVERY = 60.0
+"""Seconds between two looks for what is old."""
 
 
 class Poller:
@@ -84,11 +60,17 @@ class Poller:
     Args:
         sources: where the state of jobs is asked for.
         store: ``":memory:"``, the path of a SQLite file (one process writes to it), or a ``Store``.
-        sinks: functions (sync or async) or ``CallbackSink``s that get every event.
+        sinks: functions (sync or async) or ``Sink``s that get every event.
         on_refused: what to do when the API refuses *us* (a refused key, an exhausted quota):
             ``"stall"`` keeps the jobs, tells it once and goes on by itself when it is mended;
             ``"stop"`` ends the poller.
+        keep: seconds after its end that a job is kept with its events; None is for ever.  Whatever
+            its age, a job stays while a sink, running or not, still has to get one of its events or
+            has parked one.
         min_interval, max_interval: seconds between looks at one job.
+        look_price: seconds of delay that a look at one job must save on average, or it waits.  A
+            quarter of it means half the delay for twice the looks.  How long jobs take is learned;
+            with nothing learned yet, intervals are the root of the age (at ``0.25``).
         grace: seconds that a job may be missing from answers before it expires.
         final_grace: seconds after its deadline that a job waits for a last look.
         wall: seconds since the epoch.
@@ -102,10 +84,12 @@ class Poller:
         self,
         *sources: Source,
         store: str | os.PathLike[str] | Store = ":memory:",
-        sinks: Sequence[Callback | CallbackSink] = (),
+        sinks: Sequence[Callback | Sink] = (),
         on_refused: str = "stall",
+        keep: float | timedelta | None = None,
         min_interval: float = 1.0,
         max_interval: float = 30.0,
+        look_price: float = PRICE,
         grace: float = 60.0,
         final_grace: float = 30.0,
         wall: Callable[[], float] = time.time,
@@ -128,28 +112,29 @@ class Poller:
             raise ValueError(f"on_refused={on_refused!r}: 'stall' or 'stop'")
         if not 0 < min_interval <= max_interval:
             raise ValueError(f"min_interval={min_interval!r}: above 0 and at most max_interval")
+        self._keep = None if keep is None else given.seconds(keep)
+        if self._keep is not None and not self._keep > 0:
+            raise ValueError(f"keep={keep!r}: seconds above 0, or None for ever")
+        if not 0 < look_price < INFINITE:
+            raise ValueError(f"look_price={look_price!r}: expected seconds, above 0")
         self.store = open_store(store)
         self.wall = wall
         self.chance = chance
         self.stops_when_refused = on_refused == "stop"
         self.pace = Pace(
             min_interval=min_interval, max_interval=max_interval, grace=grace,
-            final_grace=final_grace,
+            final_grace=final_grace, look_price=look_price,
         )  # fmt: skip
         self._loops = [Loop(self, source) for source in sources]
-        for sink in sinks:
-            if not isinstance(sink, CallbackSink) and not callable(sink):
-                raise TypeError(f"sinks: {sink!r} is neither a function nor a CallbackSink")
-        self._sinks = [s if isinstance(s, CallbackSink) else CallbackSink(s) for s in sinks]
-        _refuse_twins("sources", [f"{o.source.kind} of {o.shard}" for o in self._loops])
-        _refuse_twins("sinks", [sink.name for sink in self._sinks])
+        self._relays = [Relay(self, given.sink(one)) for one in sinks]
+        given.refuse_twins("sources", [f"{o.source.kind} of {o.shard}" for o in self._loops])
+        given.refuse_twins("sinks", [relay.sink.name for relay in self._relays])
         self._waiting: dict[int, anyio.Event] = {}
         self._head = 0
-        self._opened_at = 0
-        self._delivered_to: dict[str, int] = {}
+        self.opened_at = 0
         self._somebody_knows = False
         self._looking: anyio.CancelScope | None = None
-        self._news = anyio.Event()
+        self.news = anyio.Event()
         self._ready = anyio.Event()
         self._begun = False
         self._stopped: PollerStopped | None = None
@@ -198,7 +183,7 @@ class Poller:
         if self._looking is not None:
             self._looking.cancel()
         with anyio.move_on_after(DRAIN):
-            while any(seq < self._head for seq in self._delivered_to.values()):
+            while any(relay.seq < self._head for relay in self._relays):
                 self._progress = anyio.Event()
                 await self._progress.wait()
 
@@ -246,8 +231,9 @@ class Poller:
             if loop.shard not in epochs:
                 epochs[loop.shard] = await self.store.acquire(loop.shard)
             await loop.open(epochs[loop.shard])
-        self._head = self._opened_at = await self.store.head()
-        self._delivered_to = {sink.name: -1 for sink in self._sinks}
+        self._head = self.opened_at = await self.store.head()
+        for relay in self._relays:
+            await relay.open()
         self._progress = anyio.Event()
         self._ready.set()
 
@@ -262,12 +248,21 @@ class Poller:
 
     async def _run_all(self) -> None:
         async with anyio.create_task_group() as tasks:
-            for sink in self._sinks:
-                tasks.start_soon(self._guarded, self._relay, sink)
+            for relay in self._relays:
+                tasks.start_soon(self._guarded, relay.run)
             with anyio.CancelScope() as self._looking:
                 async with anyio.create_task_group() as looking:
+                    if self._keep is not None:
+                        looking.start_soon(self._guarded, self._prune, self._keep)
                     for loop in self._loops:
                         looking.start_soon(self._guarded, loop.run)
+
+    async def _prune(self, keep: float) -> None:
+        """Delete what is old and done with, little by little: commits go in between."""
+        while True:
+            while await self.store.prune(self.wall() - keep):
+                await anyio.lowlevel.checkpoint()
+            await anyio.sleep(min(keep, PRUNE_EVERY))
 
     async def _guarded(self, task: Callable[..., Any], *args: Any) -> None:
         """A task that can't go on ends the poller, and everybody who waits for it learns why."""
@@ -314,6 +309,7 @@ class Poller:
         account: str | None = None,
         expect: int | None = None,
         settle: float | timedelta | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> JobHandle:
         """Watch a job; returns when that is stored.
 
@@ -331,15 +327,18 @@ class Poller:
             expect: for kinds with children (scraper tasks): how many there will be.
             settle: for kinds with children: seconds for which no further child must have come;
                 None takes the source's.  Both are stored with the job.
+            features: what may foretell how long it takes: ``duration`` and ``size`` (numbers above 0,
+                in any unit), ``kind`` (a text: such jobs have nothing to do with others).
 
         Raises:
-            ValueError: no such source, ``data`` is not JSON, or the kind has no children.
+            ValueError: no such source, ``data`` is not JSON, the kind has no children, or features
+                that nothing is known of.
             PollerStopped: the poller ended.
             RuntimeError: the poller was not started, and isn't for five seconds.
         """
         handles = await self.watch_many(
             [(job_id, data)], deadline=deadline, again=again, submitted_at=submitted_at, kind=kind,
-            account=account, expect=expect, settle=settle,
+            account=account, expect=expect, settle=settle, features=features,
         )  # fmt: skip
         return handles[0]
 
@@ -354,6 +353,7 @@ class Poller:
         account: str | None = None,
         expect: int | None = None,
         settle: float | timedelta | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> list[JobHandle]:
         """Watch many jobs in one transaction: ids, or pairs of id and data.  See :meth:`watch`."""
         if isinstance(items, str):
@@ -362,12 +362,12 @@ class Poller:
         self._check_running()
         loop = self._loop_for(kind, account)
         now = self.wall()
-        until = None if deadline is None else now + _seconds(deadline)
-        features = _features(loop.source, expect, settle)
+        until = None if deadline is None else now + given.seconds(deadline)
+        known = {**given.features(loop.source, expect, settle), **given.predictors(features or {})}
         new = [
             NewJob(
-                key=loop.key(*_named(job_id)), created_at=now, deadline=until,
-                submitted_at=submitted_at, data=_json_value(data), features=features,
+                key=loop.key(*given.named(job_id)), created_at=now, deadline=until,
+                submitted_at=submitted_at, data=given.json_value(data), features=known,
             )
             for job_id, data in (item if isinstance(item, tuple) else (item, None) for item in items)
         ]  # fmt: skip
@@ -394,7 +394,11 @@ class Poller:
         found = await self._read(self.store.find(key))
         if found is None or found.rid != rid:  # a newer row of the same key
             rows = await self._read(self.store.jobs(shard=key.shard))
-            found = next(job for job in rows if job.rid == rid)
+            found = next((job for job in rows if job.rid == rid), None)
+        if found is None:
+            raise JobPruned(
+                f"{key.source} {key.remote_id} ended and was pruned (keep={self._keep})"
+            )
         return found
 
     async def unwatch(self, rid: int) -> None:
@@ -410,11 +414,12 @@ class Poller:
             self._check_running()
             await self._waiting.setdefault(rid, anyio.Event()).wait()
         row = await self._read(self.store.last_event(rid))
-        assert row is not None  # noqa: S101  # it was registered with its first event
+        if row is None:
+            raise JobPruned(f"the job of row {rid} ended and was pruned (keep={self._keep})")
         event = event_of(row, self.store.uuid)
         if isinstance(event, TERMINAL):
             return event
-        await self._news.wait()  # registered a moment ago, and not yet in our hands
+        await self.news.wait()  # registered a moment ago, and not yet in our hands
         return await self.result_of(rid)
 
     # -- events -------------------------------------------------------------------------------
@@ -426,7 +431,7 @@ class Poller:
             after: None from now on; ``""`` from the start; or the cursor of an event.
 
         Raises:
-            BadCursor: not a cursor of this store.
+            BadCursor: not a cursor of this store, or events behind it were pruned.
             PollerStopped: at the end, when the poller has stopped and all was given.
         """
         return self._stream(after, self._head if self._ready.is_set() else None)
@@ -435,11 +440,15 @@ class Poller:
         await self._started()
         if self._scope is None:
             self._check_running()  # it was never opened
-        head = self._opened_at if head is None else head
+        head = self.opened_at if head is None else head
         seq = seq_of(after, self.store.uuid) if after is not None else head
+        has_begun = after != ""  # the start is where the store starts now
         while True:
-            news = self._news
+            news = self.news
             rows = await self._read(self.store.events(seq))
+            if has_begun and seq < (gone := await self._read(self.store.pruned())):
+                raise BadCursor(f"events behind it were pruned, up to number {gone}: start at ''")
+            has_begun = True
             for row in rows:
                 seq = row.seq
                 yield event_of(row, self.store.uuid)
@@ -447,40 +456,21 @@ class Poller:
                 self._check_running()
                 await news.wait()
 
-    async def _relay(self, sink: CallbackSink) -> None:
-        """Deliver every event to one sink, from its cursor on; a failing sink is asked again."""
-        seq = await self.store.acked(sink.name)
-        if seq is None:
-            seq = self._opened_at  # a new sink starts now: the past was never promised to it
-            await self.store.ack(sink.name, seq)
-        self._delivered_to[sink.name] = seq
-        self._progress.set()
-        failures = 0
-        while True:
-            news = self._news
-            rows = await self.store.events(seq, 100)
-            for row in rows:
-                while not await self._delivered(sink, event_of(row, self.store.uuid)):
-                    failures += 1
-                    await anyio.sleep(
-                        schedule.after_failure(
-                            failures, hint=None, longest=30.0, draw=self.chance()
-                        )
-                    )
-                failures, seq = 0, row.seq
-                self._delivered_to[sink.name] = seq
-                self._progress.set()
-                await self.store.ack(sink.name, seq)
-            if not rows:
-                await news.wait()
+    async def parked(self, sink: str | None = None) -> list[Parked]:
+        """The events that a sink could not take, or all sinks, in the order of the store.
 
-    async def _delivered(self, sink: CallbackSink, event: Event) -> bool:
-        try:
-            await sink.deliver(event)
-        except Exception as error:  # noqa: BLE001  # the edge to a user's code: it delays only itself
-            log.error("pollers.sink_failed", sink=sink.name, event_id=event.id, error=repr(error))
-            return False
-        return True
+        Each is tried once more whenever a poller opens this store with that sink, but for the sinks
+        that go by sequence numbers (file, Redis, NATS): what they refused is yours to deal with.
+        """
+        await self._ready.wait()
+        return [
+            Parked(sink=one.sink, event=event_of(one.row, self.store.uuid), reason=one.reason)
+            for one in await self._read(self.store.parked(sink))
+        ]
+
+    def progressed(self) -> None:
+        """A sink has got on."""
+        self._progress.set()
 
     def committed(self, events: Iterable[Event]) -> None:
         """Tell everybody who waits; called after the commit, never before."""
@@ -500,8 +490,8 @@ class Poller:
             waiter.set()
 
     def _tell(self) -> None:
-        self._news.set()
-        self._news = anyio.Event()
+        self.news.set()
+        self.news = anyio.Event()
 
     async def _read(self, reading: Awaitable[T]) -> T:
         """What the store says; if it was closed under us, why."""
@@ -529,44 +519,3 @@ class Poller:
                 f"kind={kind!r}, account={account!r} fit {len(fitting)} sources of: {known}"
             )
         return fitting[0]
-
-
-def _refuse_twins(what: str, names: Iterable[str]) -> None:
-    """Two of one name would share jobs or a cursor, and lose what belongs to the other."""
-    twins = [name for name, count in Counter(names).items() if count > 1]
-    if twins:
-        raise ValueError(f"two {what} are the same: {', '.join(twins)}; give them different names")
-
-
-def _named(job_id: str) -> tuple[str]:
-    if not isinstance(job_id, str) or not job_id:
-        hint = "; 'watch_many' takes a list" if isinstance(job_id, (list, set)) else ""
-        raise ValueError(f"{job_id!r} is not a job's id: expected a text that is not empty{hint}")
-    return (job_id,)
-
-
-def _json_value(data: Any) -> Any:
-    try:
-        return msgspec.json.decode(msgspec.json.encode(data))
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise ValueError(f"data={data!r} is not a JSON value: {error}") from None
-
-
-def _features(
-    source: Source, expect: int | None, settle: float | timedelta | None
-) -> dict[str, Any]:
-    """What the source of these jobs is to know about each of them."""
-    if expect is not None and (isinstance(expect, bool) or expect < 1):
-        raise ValueError(f"expect={expect!r}: how many there will be, at least 1")
-    span = None if settle is None else _seconds(settle)
-    if span is not None and not 0.0 <= span < INFINITE:
-        raise ValueError(f"settle={settle!r}: expected seconds, 0 or more")
-    given = {k: v for k, v in {"expect": expect, "settle": span}.items() if v is not None}
-    for name, value in given.items():
-        if name not in getattr(source, "watch_options", ()):
-            raise ValueError(f"{name}={value!r}: jobs of kind {source.kind!r} have no children")
-    return given
-
-
-def _seconds(span: float | timedelta) -> float:
-    return span.total_seconds() if isinstance(span, timedelta) else float(span)

@@ -61,6 +61,21 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """An event that a sink could not take; it stays in the store.
+
+    Attributes:
+        sink: the sink's name.
+        event: the event.
+        reason: why, in the words of whoever refused it; or that it stands behind one that was.
+    """
+
+    sink: str
+    event: Event
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobEvent(Event):
     """Something that happened to a job.
 
@@ -217,13 +232,7 @@ def seq_of(cursor: str, store: str) -> int:
     """
     if not cursor:
         return 0
-    try:
-        plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        owner, seq = plain.rsplit(".", 1)
-        number = int(seq)
-    except ValueError:
-        msg = f"{cursor!r} is not a cursor: give one that an event had, or '' for the start"
-        raise BadCursor(msg) from None
+    owner, number = place_of(cursor)
     if owner != store[:8]:
         msg = f"the cursor {cursor!r} belongs to another store"
         raise BadCursor(msg)
@@ -232,6 +241,21 @@ def seq_of(cursor: str, store: str) -> int:
         msg = f"{cursor!r} is not a cursor as an event had it"
         raise BadCursor(msg)
     return number
+
+
+def place_of(cursor: str) -> tuple[str, int]:
+    """The store (the first 8 digits of its uuid) and the sequence number of an event.
+
+    Raises:
+        BadCursor: it is not a cursor.
+    """
+    try:
+        plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        owner, seq = plain.rsplit(".", 1)
+        return owner, int(seq)
+    except ValueError:
+        msg = f"{cursor!r} is not a cursor: give one that an event had, or '' for the start"
+        raise BadCursor(msg) from None
 
 
 def _fields(cls: type) -> tuple[str, ...]:

@@ -203,3 +203,17 @@ class EventRow:
     type: str
     at: float
     data: Mapping[str, Any]
+
+    @property
+    def line(self) -> int | Shard:
+        """What it must stay in order with: the events of its job, or the notices of its shard."""
+        return self.rid or self.shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedRow:
+    """A row of the outbox that a sink could not take, and why."""
+
+    sink: str
+    row: EventRow
+    reason: str

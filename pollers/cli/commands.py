@@ -13,7 +13,7 @@ import click
 
 from pollers.cli import INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE
 from pollers.cli.providers import KINDS, PROVIDERS, told
-from pollers.cli.show import show_events, show_jobs
+from pollers.cli.show import show_events, show_jobs, show_parked
 from pollers.cli.watch import WatchOptions, watch
 from pollers.errors import BadCursor, StoreError
 from resilience import PolicyError
@@ -132,11 +132,21 @@ def watch_command(*, store: str | None, verbose: bool, **given: Any) -> None:
 @STORE
 @click.option("--after", default="", metavar="CURSOR", help="Only events behind this one.")
 @click.option("--follow", is_flag=True, help="Go on with those to come, until Ctrl-C.")
+@click.option(
+    "--parked", is_flag=True, help="Only those that a sink could not take, with sink and reason."
+)
 @OUTPUT
-def events(store: str | None, after: str, output: str, *, follow: bool) -> None:
+def events(store: str | None, after: str, output: str, *, follow: bool, parked: bool) -> None:
     """Print the stored events from the start."""
     path = store or _default_store()
-    _run(lambda: show_events(path, after=after, follow=follow, output=output))
+    if parked and (after or follow):
+        raise click.UsageError(
+            "--parked shows all of them: it goes with neither --after nor --follow"
+        )
+    if parked:
+        _run(lambda: show_parked(path, output=output))
+    else:
+        _run(lambda: show_events(path, after=after, follow=follow, output=output))
 
 
 @cli.command()

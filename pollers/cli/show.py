@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pollers import Event, Job, JobEvent, State
+from pollers import BadCursor, Event, Job, JobEvent, State
 from pollers._core.events import event_of, seq_of
 from pollers.cli import OK
 from pollers.store.sqlite import SqliteStore
@@ -49,6 +49,8 @@ async def show_events(path: str, *, after: str, follow: bool, output: str) -> in
     await store.open()
     try:
         seq = seq_of(after, store.uuid)
+        if after and seq < (gone := await store.pruned()):
+            raise BadCursor(f"{after!r}: events behind it were pruned, up to number {gone}")
         while True:
             rows = await store.events(seq)
             for row in rows:
@@ -60,6 +62,24 @@ async def show_events(path: str, *, after: str, follow: bool, output: str) -> in
                 await anyio.sleep(FOLLOW_EVERY)
     finally:
         await store.aclose()
+
+
+async def show_parked(path: str, *, output: str) -> int:
+    """Print the events that sinks could not take, each with its sink and the reason."""
+    store = SqliteStore(path, read_only=True)
+    await store.open()
+    try:
+        for one in await store.parked():
+            event = event_of(one.row, store.uuid)
+            if output == "jsonl":
+                told = event.to_cloudevent() | {"sink": one.sink, "reason": one.reason}
+                click.echo(msgspec.json.encode(told).decode())
+            else:
+                print_event(event, output)
+                click.echo(f"{'':10}parked for {one.sink}: {one.reason}")
+    finally:
+        await store.aclose()
+    return OK
 
 
 async def show_jobs(path: str, *, state: str | None, output: str) -> int:

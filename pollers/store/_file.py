@@ -20,7 +20,7 @@ from pollers.store.base import BadStore, StoreBusy
 
 APPLICATION_ID = 0x706F6C6C
 """``poll`` in ASCII, in the header of each of our files."""
-VERSION = 1
+VERSION = 2
 
 SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -39,6 +39,7 @@ SCHEMA = (
     "CREATE INDEX job_key ON job (shard, kind, remote_id, rid)",
     """CREATE INDEX job_active ON job (shard, rid)
         WHERE state IN ('submitting', 'watching', 'uncertain')""",
+    "CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL",
     """CREATE TABLE outbox (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, rid INTEGER NOT NULL, version INTEGER NOT NULL,
         shard INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, type TEXT NOT NULL,
@@ -46,6 +47,9 @@ SCHEMA = (
     "CREATE UNIQUE INDEX outbox_job ON outbox (rid, version) WHERE rid > 0",
     "CREATE UNIQUE INDEX outbox_notice ON outbox (shard, version) WHERE rid = 0",
     "CREATE TABLE sink (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE parked (
+        seq INTEGER NOT NULL, sink TEXT NOT NULL, reason TEXT NOT NULL,
+        PRIMARY KEY (seq, sink)) WITHOUT ROWID""",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
 )

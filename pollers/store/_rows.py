@@ -12,7 +12,17 @@ from typing import Any
 
 import msgspec
 
-from pollers._core.model import EventRow, Job, JobKey, NewJob, Notice, Shard, State, Transition
+from pollers._core.model import (
+    EventRow,
+    Job,
+    JobKey,
+    NewJob,
+    Notice,
+    ParkedRow,
+    Shard,
+    State,
+    Transition,
+)
 from pollers._core.step import opening
 from pollers.store.base import Fenced, StoreError
 
@@ -31,6 +41,16 @@ _JOBS = f"""SELECT {_JOB} FROM job WHERE (:all OR shard = :shard)
 _EVENTS = f"SELECT {_EVENT} FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
 _LAST = f"""SELECT {_EVENT} FROM outbox WHERE rid = ? AND rid > 0
     ORDER BY version DESC LIMIT 1"""  # noqa: S608
+
+_PARKED = f"""SELECT sink, reason, {_EVENT} FROM parked JOIN outbox USING (seq)
+    WHERE (:sink IS NULL OR sink = :sink) ORDER BY seq, sink"""  # noqa: S608
+_OLD_JOBS = """SELECT rid FROM job WHERE ended_at < :before
+    AND (SELECT max(seq) FROM outbox WHERE outbox.rid = job.rid AND outbox.rid > 0) <= :done
+    AND rid NOT IN (SELECT rid FROM outbox WHERE seq IN (SELECT seq FROM parked))
+    ORDER BY ended_at, rid LIMIT :limit"""
+_OLD_NOTICES = """SELECT seq FROM outbox INDEXED BY outbox_notice
+    WHERE rid = 0 AND at < :before AND seq <= :done
+    AND seq NOT IN (SELECT seq FROM parked) ORDER BY seq LIMIT :limit"""
 
 _INSERT_JOB = f"INSERT INTO job ({_JOB}) VALUES ({', '.join('?' * 16)})"  # noqa: S608
 _INSERT_EVENT = f"INSERT INTO outbox ({_EVENT}) VALUES ({', '.join('?' * 9)})"  # noqa: S608
@@ -135,13 +155,66 @@ def commit(
     return rows
 
 
-def ack(db: sqlite3.Connection, sink: str, seq: int) -> None:
-    """Move a sink's mark, never back."""
+def ack(db: sqlite3.Connection, sink: str, seq: int, parked: Mapping[int, str]) -> None:
+    """Move a sink's mark, never back; put aside what it could not take."""
     db.execute(
         """INSERT INTO sink VALUES (?, max(0, ?))
            ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)""",
         (sink, seq),
     )
+    db.executemany(
+        "INSERT INTO parked VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET reason = excluded.reason",
+        ((number, sink, reason) for number, reason in parked.items()),
+    )
+
+
+def parked(db: sqlite3.Connection, sink: str | None) -> list[ParkedRow]:
+    """What was put aside."""
+    shards = Shards(db)
+    return [
+        ParkedRow(sink=name, reason=reason, row=_event(row, shards))
+        for name, reason, *row in db.execute(_PARKED, {"sink": sink})
+    ]
+
+
+def unpark(db: sqlite3.Connection, sink: str, seq: int) -> None:
+    """It was taken after all."""
+    db.execute("DELETE FROM parked WHERE seq = ? AND sink = ?", (seq, sink))
+
+
+def prune(db: sqlite3.Connection, before: float, limit: int) -> int:
+    """Delete some of what is old and done with; how many jobs and notices it was."""
+    done = _done(db)
+    undone = db.execute(
+        "SELECT at FROM outbox WHERE seq > ? ORDER BY seq LIMIT 1", (done,)
+    ).fetchone()
+    if undone is not None:  # nor look at all that ended while a sink was down, again and again
+        before = min(before, undone[0])
+    values = {"before": before, "done": done, "limit": limit}
+    jobs = db.execute(_OLD_JOBS, values).fetchall()
+    notices = db.execute(_OLD_NOTICES, values).fetchall()
+    last = max((seq for (seq,) in notices), default=0)
+    for rid in jobs:
+        events = "FROM outbox WHERE rid = ? AND rid > 0"
+        last = max(last, db.execute(f"SELECT max(seq) {events}", rid).fetchone()[0])
+        db.execute(f"DELETE {events}", rid)
+    db.executemany("DELETE FROM job WHERE rid = ?", jobs)
+    db.executemany("DELETE FROM outbox WHERE seq = ?", notices)
+    if last > pruned(db):
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('pruned', ?)", (str(last),))
+    return len(jobs) + len(notices)
+
+
+def pruned(db: sqlite3.Connection) -> int:
+    """The largest sequence number that was deleted."""
+    row = db.execute("SELECT value FROM meta WHERE name = 'pruned'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _done(db: sqlite3.Connection) -> int:
+    """Up to where every sink has everything."""
+    slowest = db.execute("SELECT min(seq) FROM sink").fetchone()[0]
+    return _LARGEST if slowest is None else int(slowest)
 
 
 def acked(db: sqlite3.Connection, sink: str) -> int | None:

@@ -125,13 +125,14 @@ async def ask(worker: Worker, function: Callable[[sqlite3.Connection], T]) -> T:
 
     A waiter that is cancelled takes its call with it if that has not begun; else it happens.
     """
-    if _on_asyncio():
+    if on_asyncio():
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(worker, cast("Callable[[], T]", function))
     return await _on_trio(worker.submit(function))
 
 
-def _on_asyncio() -> bool:
+def on_asyncio() -> bool:
+    """Whether the task that asks is one of asyncio's (else of trio's)."""
     try:
         return asyncio.current_task() is not None  # trio as a guest of asyncio has no task there
     except RuntimeError:

@@ -9,7 +9,8 @@ Promises of every store:
 * A shard has one owner.  ``acquire`` raises its epoch; whoever comes with an older one is fenced off
   and writes nothing.
 * What is read is what was committed; a reader never waits for the writer.
-* Nothing is deleted by any of these functions.
+* Nothing is deleted but by ``prune``: never what has not ended, never an event that a sink which was
+  ever acknowledged still has to get, never one that is parked.
 
 Not promised: order between shards, and that two handles of one process share a cache.
 """
@@ -17,7 +18,17 @@ Not promised: order between shards, and that two handles of one process share a 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pollers._core.model import EventRow, Job, JobKey, NewJob, Notice, Shard, State, Transition
+from pollers._core.model import (
+    EventRow,
+    Job,
+    JobKey,
+    NewJob,
+    Notice,
+    ParkedRow,
+    Shard,
+    State,
+    Transition,
+)
 
 
 class StoreError(Exception):
@@ -114,12 +125,37 @@ class Store(Protocol):
         """The newest event of a job."""
         ...
 
-    async def ack(self, sink: str, seq: int) -> None:
-        """Remember that a sink has everything up to ``seq``; it never goes back."""
+    async def ack(self, sink: str, seq: int, parked: Mapping[int, str] | None = None) -> None:
+        """Remember that a sink is done with everything up to ``seq``; it never goes back.
+
+        ``parked`` are the sequence numbers of the events up to there that it could not take, each
+        with the reason.
+        """
         ...
 
     async def acked(self, sink: str) -> int | None:
         """Up to where a sink has everything; None if it was never heard of."""
+        ...
+
+    async def parked(self, sink: str | None = None) -> list[ParkedRow]:
+        """What a sink could not take, or all sinks, by sequence number and sink."""
+        ...
+
+    async def unpark(self, sink: str, seq: int) -> None:
+        """The sink has it after all; harmless if it is not parked."""
+        ...
+
+    async def prune(self, before: float, limit: int = 200) -> int:
+        """Delete jobs that ended before an instant, with their events, and notices from before it.
+
+        A job goes as a whole, and only when every sink is done with its last event and none of its
+        events is parked.  One call is one small transaction: at most ``limit`` jobs and as many
+        notices.  Returns how many of both; 0 when there is nothing left to delete.
+        """
+        ...
+
+    async def pruned(self) -> int:
+        """The largest sequence number that was deleted; 0 if none was."""
         ...
 
     async def find(self, key: JobKey) -> Job | None:

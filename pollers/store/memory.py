@@ -4,10 +4,22 @@ The contract suite runs it beside SQLite; it is also what ``store=":memory:"`` g
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
-from pollers._core.model import EventRow, Job, JobKey, NewJob, Notice, Shard, State, Transition
+from pollers._core.model import (
+    EventRow,
+    Job,
+    JobKey,
+    NewJob,
+    Notice,
+    ParkedRow,
+    Shard,
+    State,
+    Transition,
+)
 from pollers._core.step import opening
 from pollers.store.base import Fenced, StoreError
 
@@ -20,11 +32,13 @@ class MemoryStore:
         self._jobs: dict[int, Job] = {}
         self._newest: dict[JobKey, int] = {}
         self._events: list[EventRow] = []
+        self._rid = self._seq = self._pruned = 0
         self._last: dict[int, EventRow] = {}
         self._epochs: dict[Shard, int] = {}
         self._notices: dict[Shard, int] = {}
         self._blobs: dict[Shard, dict[str, bytes]] = {}
         self._acked: dict[str, int] = {}
+        self._parked: dict[tuple[int, str], ParkedRow] = {}
 
     @property
     def uuid(self) -> str:
@@ -53,7 +67,8 @@ class MemoryStore:
         known = self._jobs.get(self._newest.get(new.key, 0))
         if known is not None and not (again and known.state.ended):
             return known
-        first = opening(new, len(self._jobs) + 1)
+        self._rid += 1
+        first = opening(new, self._rid)
         self._newest[new.key] = first.after.rid
         self._write(first)
         return first.after
@@ -89,25 +104,72 @@ class MemoryStore:
         return dict(self._blobs.get(shard, {}))
 
     async def events(self, after: int, limit: int = 500) -> list[EventRow]:
-        """Sequence numbers are positions here."""
-        after = max(after, 0)
-        return self._events[after : after + limit]
+        """Events behind a number."""
+        first = bisect_right(self._events, after, key=lambda row: row.seq)
+        return self._events[first : first + limit]
 
     async def head(self) -> int:
         """The last sequence number."""
-        return len(self._events)
+        return self._seq
 
     async def last_event(self, rid: int) -> EventRow | None:
         """The newest event of a job."""
         return self._last.get(rid)
 
-    async def ack(self, sink: str, seq: int) -> None:
+    async def ack(self, sink: str, seq: int, parked: Mapping[int, str] | None = None) -> None:
         """Never goes back."""
         self._acked[sink] = max(seq, self._acked.get(sink, 0))
+        for number, reason in (parked or {}).items():
+            for row in await MemoryStore.events(self, number - 1, 1):
+                self._parked[number, sink] = ParkedRow(sink=sink, row=row, reason=reason)
 
     async def acked(self, sink: str) -> int | None:
         """Where a sink is."""
         return self._acked.get(sink)
+
+    async def parked(self, sink: str | None = None) -> list[ParkedRow]:
+        """What was put aside."""
+        return [
+            one for _, one in sorted(self._parked.items(), key=lambda item: item[0])
+            if sink in (None, one.sink)
+        ]  # fmt: skip
+
+    async def unpark(self, sink: str, seq: int) -> None:
+        """It was taken after all."""
+        self._parked.pop((seq, sink), None)
+
+    async def prune(self, before: float, limit: int = 200) -> int:
+        """Delete some of what is old and done with."""
+        done = min(self._acked.values(), default=self._seq)
+        before = min([before, *(row.at for row in await MemoryStore.events(self, done, 1))])
+        kept = {one.row.line for one in self._parked.values()}
+        rids = set(islice(self._old_jobs(before, done, kept), limit))
+        notices = {row.seq for row in islice(self._old_notices(before, done), limit)}
+        gone = [row for row in self._events if row.rid in rids or row.seq in notices]
+        self._pruned = max([self._pruned, *(row.seq for row in gone)])
+        self._events = [
+            row for row in self._events if row.rid not in rids and row.seq not in notices
+        ]
+        for rid in rids:
+            del self._last[rid], self._jobs[rid]
+        self._newest = {job.key: rid for rid, job in self._jobs.items()}
+        return len(rids) + len(notices)
+
+    def _old_jobs(self, before: float, done: int, kept: Collection[int | Shard]) -> Iterator[int]:
+        ended = [(job.ended_at, rid) for rid, job in self._jobs.items() if job.ended_at is not None]
+        for ended_at, rid in sorted(ended):
+            if ended_at < before and self._last[rid].seq <= done and rid not in kept:
+                yield rid
+
+    def _old_notices(self, before: float, done: int) -> Iterator[EventRow]:
+        parked = {seq for seq, _ in self._parked}
+        for row in self._events:
+            if not row.rid and row.at < before and row.seq <= done and row.seq not in parked:
+                yield row
+
+    async def pruned(self) -> int:
+        """The largest sequence number that was deleted."""
+        return self._pruned
 
     async def find(self, key: JobKey) -> Job | None:
         """The newest row of a key."""
@@ -133,8 +195,9 @@ class MemoryStore:
     def _write(self, one: Transition) -> EventRow:
         job = one.after
         self._jobs[job.rid] = job
+        self._seq += 1
         row = EventRow(
-            seq=len(self._events) + 1, rid=job.rid, version=job.version, shard=job.key.shard,
+            seq=self._seq, rid=job.rid, version=job.version, shard=job.key.shard,
             kind=job.key.kind, subject=job.key.remote_id, type=one.type, at=one.at, data=one.data,
         )  # fmt: skip
         self._events.append(row)
@@ -143,8 +206,9 @@ class MemoryStore:
 
     def _write_notice(self, shard: Shard, one: Notice) -> EventRow:
         number = self._notices[shard] = self._notices.get(shard, 0) + 1
+        self._seq += 1
         row = EventRow(
-            seq=len(self._events) + 1, rid=0, version=number, shard=shard, kind="",
+            seq=self._seq, rid=0, version=number, shard=shard, kind="",
             subject=shard.account, type=one.type, at=one.at, data=one.data,
         )  # fmt: skip
         self._events.append(row)

@@ -23,7 +23,17 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
-from pollers._core.model import EventRow, Job, JobKey, NewJob, Notice, Shard, State, Transition
+from pollers._core.model import (
+    EventRow,
+    Job,
+    JobKey,
+    NewJob,
+    Notice,
+    ParkedRow,
+    Shard,
+    State,
+    Transition,
+)
 from pollers.store import _file, _rows
 from pollers.store._thread import Call, Worker, ask
 from pollers.store.base import BadStore, StoreError
@@ -137,13 +147,29 @@ class SqliteStore:
         """The newest event of a job."""
         return await self._read(lambda db: _rows.last_event(db, rid))
 
-    async def ack(self, sink: str, seq: int) -> None:
+    async def ack(self, sink: str, seq: int, parked: Mapping[int, str] | None = None) -> None:
         """Never goes back."""
-        await self._write(lambda db: _rows.ack(db, sink, seq))
+        await self._write(lambda db: _rows.ack(db, sink, seq, parked or {}))
 
     async def acked(self, sink: str) -> int | None:
         """Where a sink is."""
         return await self._read(lambda db: _rows.acked(db, sink))
+
+    async def parked(self, sink: str | None = None) -> list[ParkedRow]:
+        """What was put aside."""
+        return await self._read(lambda db: _rows.parked(db, sink))
+
+    async def unpark(self, sink: str, seq: int) -> None:
+        """It was taken after all."""
+        await self._write(lambda db: _rows.unpark(db, sink, seq))
+
+    async def prune(self, before: float, limit: int = 200) -> int:
+        """Delete some of what is old and done with; the pages are used again, the file stays."""
+        return await self._write(lambda db: _rows.prune(db, before, limit))
+
+    async def pruned(self) -> int:
+        """The largest sequence number that was deleted."""
+        return await self._read(_rows.pruned)
 
     async def find(self, key: JobKey) -> Job | None:
         """The newest row of a key."""

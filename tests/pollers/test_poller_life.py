@@ -22,9 +22,10 @@ from pollers_kit import (
 )
 
 from pollers import Fenced, JobSucceeded, PollerStopped, State, StoreBusy, StoreError
-from pollers.sinks import CallbackSink
+from pollers.sinks import POLICY, CallbackSink
 from pollers.store import MemoryStore
-from resilience.testing import run_virtual
+from resilience import Guard
+from resilience.testing import FixedChance, run_virtual, wall
 
 # -- callbacks --------------------------------------------------------------------------------
 
@@ -68,8 +69,9 @@ def test_a_failing_callback_is_asked_again_in_order_and_delays_nobody(run: Any) 
 
     async def main() -> None:
         provider.add("a", at=2.5)
+        guard = Guard(POLICY, wall=wall, chance=FixedChance(1.0))
         sinks = [
-            failing,
+            CallbackSink(failing, guard=guard),
             CallbackSink(lambda e: other.append((now(), type(e).__name__)), name="other"),
         ]
         async with make_poller(provider.source(), sinks=sinks, max_interval=30.0) as poller:
@@ -78,7 +80,7 @@ def test_a_failing_callback_is_asked_again_in_order_and_delays_nobody(run: Any) 
 
     run(main)
     assert [name for _, name in tried] == ["JobWatching", *["JobChanged"] * 5, "JobSucceeded"]
-    assert [at for at, _ in tried] == [0.0, 0.05, 0.55, 1.55, 3.55, 7.55, 7.55]
+    assert [at for at, _ in tried] == [0.0, 0.05, 1.05, 3.05, 7.05, 15.05, 15.05]
     assert [name for _, name in other] == ["JobWatching", "JobChanged", "JobSucceeded"]
     assert other[-1][0] < 7.0
 

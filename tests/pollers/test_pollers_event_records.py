@@ -171,40 +171,9 @@ def test_events_are_frozen() -> None:
         event.id = "x"  # type: ignore[misc]
 
 
-# -- the schedule -----------------------------------------------------------------------------
+# -- pauses -----------------------------------------------------------------------------
 
-ages = st.floats(min_value=-10.0, max_value=1e9)
 draws = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
-
-
-@given(
-    age=ages,
-    draw=draws,
-    shortest=st.sampled_from([0.2, 1.0, 5.0]),
-    more=st.sampled_from([1.0, 6.0, 600.0]),
-)
-def test_intervals_keep_their_bounds(age: float, draw: float, shortest: float, more: float) -> None:
-    """Never below `min_interval` and never above `max_interval`, whatever age and chance say."""
-    longest = shortest * more
-    interval = schedule.interval(age, shortest=shortest, longest=longest, draw=draw)
-    assert shortest <= interval <= longest
-
-
-@given(one=ages, other=ages, draw=draws)
-def test_intervals_grow_with_age(one: float, other: float, draw: float) -> None:
-    """With the same draw, an older job is never looked at sooner."""
-    young, old = sorted((one, other))
-    intervals = [schedule.interval(a, shortest=1.0, longest=30.0, draw=draw) for a in (young, old)]
-    assert intervals == sorted(intervals)
-
-
-def test_intervals_are_the_square_root_of_the_age() -> None:
-    """Without jitter: 1 s at first, 5 s after 25 s, 30 s from 15 minutes on."""
-    spans = [
-        schedule.interval(age, shortest=1.0, longest=30.0, draw=0.0)
-        for age in (0.0, 1.0, 25.0, 400.0, 900.0, 1e6)
-    ]
-    assert spans == [1.0, 1.0, 5.0, 20.0, 30.0, 30.0]
 
 
 @given(failures=st.integers(1, 10_000), draw=draws, hint=st.none() | st.floats(0.0, 1e6))

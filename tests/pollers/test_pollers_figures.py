@@ -106,22 +106,6 @@ def test_a_cancelled_job_ends_as_it_was():
     assert (made.type, made.data["elapsed"]) == ("cancelled", 0.0)
 
 
-@pytest.mark.parametrize(
-    ("age", "draw", "seconds"),
-    [
-        pytest.param(-5.0, 0.0, 0.1, id="not born yet"),
-        pytest.param(0.04, 0.0, 0.2, id="young"),
-        pytest.param(0.04, 1.0, 0.18, id="a tenth sooner"),
-        pytest.param(100.0, 0.5, 9.5, id="half a tenth sooner"),
-        pytest.param(0.0, 1.0, 0.1, id="never below the shortest"),
-    ],
-)
-def test_intervals_of_fast_jobs(age, draw, seconds):
-    """The square root of the age, shortened by up to a tenth."""
-    found = schedule.interval(age, shortest=0.1, longest=30.0, draw=draw)
-    assert found == pytest.approx(seconds)
-
-
 def test_pauses_end_to_double_after_twenty_one_failures():
     """However many there were: two to the power of twenty seconds."""
     pauses = [

@@ -8,7 +8,14 @@ from pollers._core.model import Job
 from pollers.store import Fenced, MemoryStore
 
 
-class LosesAnEvent(MemoryStore):
+class Broken(MemoryStore):
+    """One of the stores below."""
+
+    is_rare = False
+    """What is wrong takes chance too long to come across; the contract says it at once."""
+
+
+class LosesAnEvent(Broken):
     """The state is written, its event is not."""
 
     def _write(self, one):
@@ -18,7 +25,7 @@ class LosesAnEvent(MemoryStore):
         return row
 
 
-class TellsTwice(MemoryStore):
+class TellsTwice(Broken):
     """A second event for the same version."""
 
     def _write(self, one):
@@ -26,7 +33,7 @@ class TellsTwice(MemoryStore):
         return super()._write(one)
 
 
-class ReusesRids(MemoryStore):
+class ReusesRids(Broken):
     """A row that ended gives its number to the next."""
 
     def _register(self, new, *, again):
@@ -36,21 +43,21 @@ class ReusesRids(MemoryStore):
         return super()._register(new, again=again)
 
 
-class IgnoresEpochs(MemoryStore):
+class IgnoresEpochs(Broken):
     """Everybody may write."""
 
     def _check(self, shard, epoch):
         """Not at all."""
 
 
-class IgnoresEpochsInCommits(MemoryStore):
+class IgnoresEpochsInCommits(Broken):
     """Only registering is checked."""
 
     async def commit(self, shard, epoch, transitions, notices=(), blobs=None):
         return await super().commit(shard, self._epochs.get(shard), transitions, notices, blobs)
 
 
-class LetsTheFutureWrite(MemoryStore):
+class LetsTheFutureWrite(Broken):
     """Compares the wrong way round."""
 
     def _check(self, shard, epoch):
@@ -58,7 +65,7 @@ class LetsTheFutureWrite(MemoryStore):
             raise Fenced("over")
 
 
-class HasOneEpoch(MemoryStore):
+class HasOneEpoch(Broken):
     """Acquiring any shard fences them all."""
 
     async def acquire(self, shard):
@@ -68,14 +75,15 @@ class HasOneEpoch(MemoryStore):
         return epoch
 
 
-class GoesBack(MemoryStore):
+class GoesBack(Broken):
     """A late ack moves the mark back."""
 
-    async def ack(self, sink, seq):
+    async def ack(self, sink, seq, parked=None):
+        await super().ack(sink, seq, parked)
         self._acked[sink] = seq
 
 
-class CommitsHalf(MemoryStore):
+class CommitsHalf(Broken):
     """What came before the stale transition stays."""
 
     async def commit(self, shard, epoch, transitions, notices=(), blobs=None):
@@ -85,7 +93,7 @@ class CommitsHalf(MemoryStore):
         return rows + await super().commit(shard, epoch, [], notices, blobs)
 
 
-class KeepsBlobsOfAFailure(MemoryStore):
+class KeepsBlobsOfAFailure(Broken):
     """Blobs are written before anything is checked."""
 
     async def commit(self, shard, epoch, transitions, notices=(), blobs=None):
@@ -93,7 +101,7 @@ class KeepsBlobsOfAFailure(MemoryStore):
         return await super().commit(shard, epoch, transitions, notices, blobs)
 
 
-class IgnoresVersions(MemoryStore):
+class IgnoresVersions(Broken):
     """The last writer wins."""
 
     async def commit(self, shard, epoch, transitions, notices=(), blobs=None):
@@ -102,14 +110,14 @@ class IgnoresVersions(MemoryStore):
         return rows + await super().commit(shard, epoch, [], notices, blobs)
 
 
-class LoadsBackwards(MemoryStore):
+class LoadsBackwards(Broken):
     """Rows in the wrong order."""
 
     async def load_active(self, shard):
         return (await super().load_active(shard))[::-1]
 
 
-class SortsTransitions(MemoryStore):
+class SortsTransitions(Broken):
     """Events in the order of rows, not as they were given."""
 
     async def commit(self, shard, epoch, transitions, notices=(), blobs=None):
@@ -117,7 +125,7 @@ class SortsTransitions(MemoryStore):
         return await super().commit(shard, epoch, ordered, notices, blobs)
 
 
-class InsertsKnownKeysTwice(MemoryStore):
+class InsertsKnownKeysTwice(Broken):
     """A key given twice in one call makes two rows."""
 
     async def register(self, shard, epoch, jobs, *, again=False):
@@ -132,7 +140,7 @@ class InsertsKnownKeysTwice(MemoryStore):
         return answer
 
 
-class ChangesKnownJobs(MemoryStore):
+class ChangesKnownJobs(Broken):
     """Registering again replaces the data."""
 
     def _register(self, new, *, again):
@@ -141,7 +149,7 @@ class ChangesKnownJobs(MemoryStore):
         return self._jobs[job.rid]
 
 
-class StartsRunningJobsAgain(MemoryStore):
+class StartsRunningJobsAgain(Broken):
     """``again`` does not look whether the row has ended."""
 
     def _register(self, new, *, again):
@@ -150,14 +158,14 @@ class StartsRunningJobsAgain(MemoryStore):
         return super()._register(new, again=again)
 
 
-class ForgetsAgain(MemoryStore):
+class ForgetsAgain(Broken):
     """``again`` does nothing."""
 
     def _register(self, new, *, again):
         return super()._register(new, again=False)
 
 
-class ReplacesAllBlobs(MemoryStore):
+class ReplacesAllBlobs(Broken):
     """Only the newest commit's names stay."""
 
     async def commit(self, shard, epoch, transitions, notices=(), blobs=None):
@@ -167,7 +175,7 @@ class ReplacesAllBlobs(MemoryStore):
         return rows
 
 
-class CountsNoticesTogether(MemoryStore):
+class CountsNoticesTogether(Broken):
     """All shards share one count."""
 
     def _write_notice(self, shard, one):
@@ -176,28 +184,106 @@ class CountsNoticesTogether(MemoryStore):
         return super()._write_notice(shard, one)
 
 
-class IncludesTheCursor(MemoryStore):
+class IncludesTheCursor(Broken):
     """The event that the cursor stands on comes again."""
 
     async def events(self, after, limit=500):
         return await super().events(after - 1, limit)
 
 
-class FindsTheOldest(MemoryStore):
+class FindsTheOldest(Broken):
     """The first row of a key, not the newest."""
 
     async def find(self, key):
         return next((job for job in self._jobs.values() if job.key == key), None)
 
 
-class LoadsOtherShards(MemoryStore):
+class LoadsOtherShards(Broken):
     """Everything that has not ended, whosever it is."""
 
     async def load_active(self, shard):
         return [job for job in self._jobs.values() if not job.state.ended]
 
 
+class PrunesWhatASinkNeeds(Broken):
+    """Only the sink that is ahead counts."""
+
+    async def prune(self, before, limit=500):
+        acked, self._acked = self._acked, {}
+        done = await super().prune(before, limit)
+        self._acked = acked
+        return done
+
+
+class PrunesWhatIsParked(Broken):
+    """Acknowledged is done."""
+
+    async def prune(self, before, limit=500):
+        parked, self._parked = self._parked, {}
+        done = await super().prune(before, limit)
+        self._parked = parked
+        return done
+
+
+class PrunesByHalf(Broken):
+    """The job goes, its events stay."""
+
+    async def prune(self, before, limit=500):
+        events = self._events
+        done = await super().prune(before, limit)
+        self._events = events
+        return done
+
+
+class PrunesTooMuchAtOnce(Broken):
+    """Whatever is old."""
+
+    async def prune(self, before, limit=500):
+        return await super().prune(before)
+
+
+class PrunesTheFirstRows(Broken):
+    """By row, not by age."""
+
+    is_rare = True
+
+    def _old_jobs(self, before, done, kept):
+        return iter(sorted(super()._old_jobs(before, done, kept)))
+
+
+class ForgetsWhatItPruned(Broken):
+    """So that an old cursor goes on over a gap."""
+
+    async def pruned(self):
+        return 0
+
+
+class UsesNumbersAgain(Broken):
+    """A row's number is how many there are."""
+
+    async def prune(self, before, limit=500):
+        done = await super().prune(before, limit)
+        self._rid, self._seq = len(self._jobs), len(self._events)
+        return done
+
+
+class ParksForEverybody(Broken):
+    """Whose it is does not matter."""
+
+    async def unpark(self, sink, seq):
+        for one in [key for key in self._parked if key[0] == seq]:
+            del self._parked[one]
+
+
+class ParksOnlyAhead(Broken):
+    """A mark that does not move parks nothing."""
+
+    async def ack(self, sink, seq, parked=None):
+        ahead = seq > self._acked.get(sink, -1)
+        await super().ack(sink, seq, parked if ahead else None)
+
+
 BROKEN = tuple(
     cls for cls in list(globals().values())
-    if isinstance(cls, type) and issubclass(cls, MemoryStore) and cls is not MemoryStore
+    if isinstance(cls, type) and issubclass(cls, Broken) and cls is not Broken
 )  # fmt: skip

@@ -46,6 +46,8 @@ class Contract:
         assert await store.load_active(A) == []
         assert await store.blobs(A) == {}
         assert await store.acked("hook") is None
+        assert await store.parked() == []
+        assert [await store.pruned(), await store.prune(1e12)] == [0, 0]
         assert await store.find(key()) is None
         assert await store.last_event(1) is None
 
@@ -417,7 +419,96 @@ class Contract:
         assert [(await store.find(key(name))).key.remote_id for name in ids] == ids
         assert [job.key.remote_id for job in await store.load_active(A)] == ids
 
-    async def nothing_is_deleted(self, store: Store) -> None:
+    async def what_a_sink_could_not_take_is_parked(self, store: Store) -> None:
+        """With its mark, by number and sink; parking again replaces the reason, unparking ends it."""
+        epoch, (job, _) = await begun(store, "VI1", "VI2")
+        await store.commit(A, epoch, [ended(job)])
+        await store.ack("log", 3, {3: "too large"})
+        await store.ack("hook", 3, {1: "HTTP 400", 3: "behind"})
+        await store.ack("hook", 2, {3: "HTTP 422"})
+        assert [(one.row.seq, one.sink, one.reason) for one in await store.parked()] == [
+            (1, "hook", "HTTP 400"), (3, "hook", "HTTP 422"), (3, "log", "too large"),
+        ]  # fmt: skip
+        assert (await store.acked("hook"), await store.acked("log")) == (3, 3)
+        events = await store.events(0)
+        assert [one.row for one in await store.parked("hook")] == [events[0], events[2]]
+        assert [one.row.line for one in await store.parked("hook")] == [1, 1]
+        await store.unpark("hook", 3)
+        await store.unpark("hook", 3)
+        await store.unpark("other", 1)
+        assert [one.sink for one in await store.parked()] == ["hook", "log"]
+        assert await store.parked("other") == []
+
+    async def an_old_job_is_pruned_as_a_whole(self, store: Store) -> None:
+        """The row and all its events go; the numbers are not used again."""
+        epoch, (one, two) = await begun(store, "VI1", "VI2")
+        await store.commit(A, epoch, [changed(one)])
+        await store.commit(A, epoch, [ended(changed(one).after, at=5.0)])
+        assert await store.prune(5.0) == 0
+        assert await store.prune(5.1) == 1
+        assert [await store.prune(5.1), await store.pruned(), await store.head()] == [0, 4, 4]
+        assert [event.rid for event in await store.events(0)] == [two.rid]
+        assert await store.jobs() == await store.load_active(A) == [two]
+        assert (await store.find(key("VI1")), await store.last_event(one.rid)) == (None, None)
+        (again,) = await store.register(A, epoch, [new("VI1")])
+        assert (again.rid, again.version, await store.head()) == (3, 1, 5)
+        await everything(store)
+
+    async def what_has_not_ended_is_never_pruned(self, store: Store) -> None:
+        """However old it is."""
+        epoch, (job,) = await begun(store, "VI1")
+        await store.commit(A, epoch, [changed(job)])
+        assert await store.prune(1e12) == 0
+        assert (len(await store.events(0)), len(await store.jobs())) == (2, 1)
+
+    async def what_a_sink_still_has_to_get_is_never_pruned(self, store: Store) -> None:
+        """The slowest one counts, running or not; one event short is short."""
+        epoch, (job, _) = await begun(store, "VI1", "VI2")
+        await store.commit(A, epoch, [ended(job)], [notice()])
+        await store.ack("hook", 4)
+        await store.ack("log", 0)
+        for seq in (0, 2):
+            await store.ack("log", seq)
+            assert await store.prune(1e12) == 0
+        await store.ack("log", 3)
+        assert (await store.prune(1e12), await store.pruned()) == (1, 3)
+        await store.ack("log", 4)
+        assert (await store.prune(1e12), await store.pruned()) == (1, 4)
+        assert [event.seq for event in await store.events(0)] == [2]
+
+    async def what_is_parked_is_never_pruned(self, store: Store) -> None:
+        """Nor the rest of its job; once it is unparked it may go."""
+        epoch, jobs = await begun(store, "VI1", "VI2")
+        await store.commit(A, epoch, [ended(job) for job in jobs], [notice()])
+        await store.ack("hook", 5, {2: "HTTP 400", 5: "HTTP 400"})
+        assert await store.prune(1e12) == 1
+        assert [event.seq for event in await store.events(0)] == [2, 4, 5]
+        for seq in (2, 5):
+            await store.unpark("hook", seq)
+        assert [await store.prune(1e12), await store.events(0), await store.jobs()] == [2, [], []]
+
+    async def pruning_goes_by_age_in_small_steps(self, store: Store) -> None:
+        """At most so many jobs at once, those that ended first before the others; notices too."""
+        epoch, jobs = await begun(store, "VI1", "VI2", "VI3", "VI4")
+        await store.commit(
+            A, epoch, [ended(job, at=10.0 - job.rid) for job in jobs], [notice(at=6.0)] * 3
+        )  # fmt: skip
+        assert await store.prune(8.5, 2) == 4
+        assert [job.rid for job in await store.jobs()] == [1, 2]
+        assert [await store.prune(8.5, 2), await store.prune(8.5, 2)] == [2, 0]
+        assert [event.rid for event in await store.events(0)] == [1, 1]
+
+    async def an_older_row_of_a_pruned_key_is_found_again(self, store: Store) -> None:
+        """If it had to stay."""
+        epoch, (job,) = await begun(store, "VI1")
+        await store.commit(A, epoch, [ended(job)])
+        (second,) = await store.register(A, epoch, [new("VI1")], again=True)
+        await store.commit(A, epoch, [ended(second)])
+        await store.ack("hook", 4, {1: "HTTP 400"})
+        assert await store.prune(1e12) == 1
+        assert (await store.find(key("VI1"))).rid == 1
+
+    async def nothing_is_deleted_by_itself(self, store: Store) -> None:
         """What ended and was delivered is still there."""
         epoch, (job,) = await begun(store, "VI1")
         await store.commit(A, epoch, [ended(job)])

@@ -79,4 +79,6 @@ async def everything(store: Store) -> dict[str, Any]:
         "found": [await store.find(key(name, shard)) for shard in SHARDS for name in IDS],
         "blobs": [await store.blobs(shard) for shard in SHARDS],
         "acked": [await store.acked(sink) for sink in SINKS],
+        "parked": await store.parked(),
+        "pruned": await store.pruned(),
     }

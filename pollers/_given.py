@@ -1,0 +1,79 @@
+"""What users give to a poller, checked: every mistake names the field and the value."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from pollers._core.looks import KIND, PREDICTORS
+from pollers._watch import INFINITE
+from pollers.sinks.base import Sink
+from pollers.sinks.callback import Callback, CallbackSink
+from pollers.sources.base import Source
+
+
+def sink(given: Callback | Sink) -> Sink:
+    if isinstance(given, Sink):
+        return given
+    if not callable(given):
+        raise TypeError(f"sinks: {given!r} is neither a function nor a Sink")
+    return CallbackSink(given)
+
+
+def refuse_twins(what: str, names: Iterable[str]) -> None:
+    """Two of one name would share jobs or a cursor, and lose what belongs to the other."""
+    twins = [name for name, count in Counter(names).items() if count > 1]
+    if twins:
+        raise ValueError(f"two {what} are the same: {', '.join(twins)}; give them different names")
+
+
+def named(job_id: str) -> tuple[str]:
+    if not isinstance(job_id, str) or not job_id:
+        hint = "; 'watch_many' takes a list" if isinstance(job_id, (list, set)) else ""
+        raise ValueError(f"{job_id!r} is not a job's id: expected a text that is not empty{hint}")
+    return (job_id,)
+
+
+def json_value(data: Any) -> Any:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(data))
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise ValueError(f"data={data!r} is not a JSON value: {error}") from None
+
+
+def features(
+    source: Source, expect: int | None, settle: float | timedelta | None
+) -> dict[str, Any]:
+    """What the source of these jobs is to know about each of them."""
+    if expect is not None and (isinstance(expect, bool) or expect < 1):
+        raise ValueError(f"expect={expect!r}: how many there will be, at least 1")
+    span = None if settle is None else seconds(settle)
+    if span is not None and not 0.0 <= span < INFINITE:
+        raise ValueError(f"settle={settle!r}: expected seconds, 0 or more")
+    given = {k: v for k, v in {"expect": expect, "settle": span}.items() if v is not None}
+    for name, value in given.items():
+        if name not in getattr(source, "watch_options", ()):
+            raise ValueError(f"{name}={value!r}: jobs of kind {source.kind!r} have no children")
+    return given
+
+
+def predictors(features: Mapping[str, Any]) -> dict[str, Any]:
+    """What the watcher of these jobs says about how long they take."""
+    for name, value in features.items():
+        if name == KIND:
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"features: {name}={value!r}: expected a text that is not empty")
+        elif name not in PREDICTORS:
+            known = ", ".join((*PREDICTORS, KIND))
+            raise ValueError(f"features: {name}={value!r}: expected one of {known}")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not (
+            0 < value < INFINITE
+        ):  # fmt: skip
+            raise ValueError(f"features: {name}={value!r}: expected a number above 0")
+    return dict(features)
+
+
+def seconds(span: float | timedelta) -> float:
+    return span.total_seconds() if isinstance(span, timedelta) else float(span)

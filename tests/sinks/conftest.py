@@ -1,0 +1,3 @@
+from sinks_kit import servers
+
+__all__ = ("servers",)
