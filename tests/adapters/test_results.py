@@ -11,6 +11,7 @@ from aiohttp import client_exceptions
 from trio.testing import MockClock
 
 from resilience import FatalError, Guard, Policy, RetriesExhausted, Verdict, report
+from resilience.adapters.results import outcome_of_exception
 from resilience.testing import EPOCH, FixedChance, run_virtual
 
 HTTP = Policy.load("http")
@@ -233,6 +234,15 @@ def test_sdk_errors_are_read(run, error, code, kind):
         assert caught.value.__cause__ is error
 
     run(main)
+
+
+def test_parsed_response_on_an_exception():
+    """A client that keeps the parsed body as ``response`` does not lose status and headers by that."""
+    error = SdkError(503, headers={"Retry-After": "7"})
+    error.response = {"detail": "down"}
+    outcome = outcome_of_exception(error)
+    assert (outcome.status, outcome.headers) == (503, {"Retry-After": "7"})
+    assert outcome.body == {"detail": "down"}
 
 
 @pytest.mark.parametrize("status", [200, 400, 503])
