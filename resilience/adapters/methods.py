@@ -150,7 +150,8 @@ async def _pieces(  # noqa: PLR0917  # private
 
 
 async def _is_failure(guard: Guard, piece: Any, name: str) -> bool:
-    outcome = await outcome_of_result(piece)
+    known = guard._read(piece) if guard._read else None  # noqa: SLF001
+    outcome = await outcome_of_result(piece if known is None else known)
     if outcome is None:
         return False
     found = guard.policy.classify(
