@@ -23,12 +23,13 @@ class Requests:
         plain: nothing is set that the fast lane could not do.
     """
 
-    __slots__ = ("_options", "_plain", "_shared")
+    __slots__ = ("_options", "_plain", "_shared", "sending")
 
     def __init__(self, shared: Shared, options: Options, *, plain: bool) -> None:
         self._shared = shared
         self._options = options
         self._plain = plain
+        self.sending = shared.sending
 
     def fast_lane(self, method: str, path: str) -> tuple[Lane, int, float] | None:
         """If nothing is restricted, set or under way, what dates an attempt now.
