@@ -36,7 +36,7 @@ async def judge(
     if tried.exception is not None:
         outcome: Outcome | None = outcome_of_exception(tried.exception)
     else:
-        known = read(tried.value) if read else None
+        known = read(tried.value) if read and not isinstance(tried.value, Outcome) else None
         try:
             outcome = await outcome_of_result(tried.value if known is None else known)
         except Exception as error:  # noqa: BLE001  # the connection broke in the body

@@ -120,6 +120,16 @@ def test_a_stream_of_taught_pieces_is_closed_before_the_wait(run):
     run(main)
 
 
+def test_an_empty_stream_is_no_piece_to_read(run):
+    """It is a success without items; ``read`` is asked about what the client gave, and nothing else."""
+
+    async def main():
+        client = make_guard(read=lambda piece: {"code": piece["code"]}).wrap(Streams([]))
+        assert [piece async for piece in client.chat()] == []
+
+    run(main)
+
+
 def test_fatal_first_piece_is_raised(run):
     """Nothing is delivered, and the stream is closed."""
 
