@@ -106,6 +106,8 @@ class Call:
             permit = Permit(self.ticket, epoch, sent_at=self.started)
             self.ticket.sent = 1
             if self.shared.now().loop >= self.ticket.deadline:
+                with self.shared.holding(permit):
+                    await release_response(first)
                 return self._overdue(permit)
         while True:
             if permit is None:
