@@ -18,6 +18,8 @@ class Attempted:
     body: Any = None
     request: tuple[str, str] | None = None
     """Endpoint and method, as an adapter below a call saw them; the call itself can't know."""
+    spent: bool = False
+    """Whether a request below was done that may not be done twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ async def judge(
     shared: Shared, read: Callable[[Any], Any] | None, tried: Attempted, frame: Frame, endpoint: str
 ) -> None:
     """Fill in ``found``: what came back, or what an adapter below saw and the client hid."""
-    seen = frame.last
+    seen, tried.spent = frame.last, frame.spent
     if isinstance(tried.exception, ResilienceError):
         tried.found = classification_of(tried.exception, seen)
         return

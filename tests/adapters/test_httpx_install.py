@@ -5,10 +5,10 @@ import anyio
 import httpx
 import httpx2
 import pytest
-from adapter_kit import BUSY, LIST, OK, json, make_guard, serving
+from adapter_kit import BUSY, LIST, OK, UPLOAD, json, make_guard, serving
 from stream_kit import library_of
 
-from resilience import report
+from resilience import QuotaError, report
 from resilience.adapters.httpx import Transport
 from resilience.testing import run_virtual
 
@@ -300,5 +300,35 @@ def test_what_was_read_whole_is_handed_back_after_a_wait(library):
             await anyio.sleep(0.1)
             group.start_soon(post, "0402")
         assert got == [("0402", "0402"), ("0001", "0402")]
+
+    run_virtual(main)
+
+
+def test_what_was_done_is_not_done_again_for_a_request_after_it(library):
+    """A call uploads, then asks something else and is rejected: the upload is not made a second time."""
+
+    async def main():
+        uploads = []
+
+        def answer(request):
+            if request.url.path != LIST:
+                uploads.append(request)
+                return library.Response(200, json=OK)
+            return library.Response(200, json=BUSY)
+
+        guard = make_guard()
+        transport = guard.httpx(library.MockTransport(answer), hosts=[HOST])
+        client = library.AsyncClient(transport=transport)
+
+        async def add():
+            await client.post(f"http://{HOST}{UPLOAD}")
+            await client.post(f"http://{HOST}{LIST}")
+
+        with pytest.raises(QuotaError) as caught:
+            await guard.call(add)
+        assert (caught.value.reason, len(uploads)) == ("not_repeatable", 1)
+        with pytest.raises(QuotaError):
+            await guard.options(idempotent=True).call(add)
+        assert len(uploads) > 2
 
     run_virtual(main)
