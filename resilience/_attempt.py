@@ -18,6 +18,8 @@ class Attempted:
     body: Any = None
     request: tuple[str, str] | None = None
     """Endpoint and method, as an adapter below a call saw them; the call itself can't know."""
+    spent: bool = False
+    """Whether a request below was done that may not be done twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +40,12 @@ class Finished:
 async def release_response(tried: Attempted) -> None:
     """Let go of a failed result that is a response: it may hold a connection.
 
-    aiohttp releases at once; an httpx response that was opened as a stream has to be closed.
+    aiohttp releases at once; an httpx response that was opened as a stream has to be closed.  One
+    that was read to its end holds nothing, and stays: it may be the last that there is.
     """
     value = tried.value
+    if getattr(getattr(value, "stream", None), "was_read", False) is True:
+        return
     if getattr(value, "connection", None) is not None and hasattr(value, "release"):
         value.release()
         tried.value = None

@@ -29,6 +29,8 @@ class Frame(Struct, gc=False):
     last: Classification | None = None
     request: tuple[str, str] | None = None
     """Endpoint and method of that attempt."""
+    spent: bool = False
+    """Whether one before it was done that may not be done twice: so the whole can't be, either."""
 
 
 @dataclass(frozen=True, slots=True)

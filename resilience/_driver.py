@@ -106,6 +106,8 @@ class Call:
             permit = Permit(self.ticket, epoch, sent_at=self.started)
             self.ticket.sent = 1
             if self.shared.now().loop >= self.ticket.deadline:
+                with self.shared.holding(permit):
+                    await release_response(first)
                 return self._overdue(permit)
         while True:
             if permit is None:
@@ -203,7 +205,8 @@ class Call:
             found = tried.found = replace(found, verdict=Verdict.SUCCESS)
             judgement = Judgement(verdict=Verdict.SUCCESS, rule=found.rule)
         else:
-            judgement = self._judgement(found, now, can_be_sent=replayable(tried))
+            spent = tried.spent and not self.options.idempotent
+            judgement = self._judgement(found, now, can_be_sent=replayable(tried) and not spent)
             if found.unlisted:
                 shared.saw_unlisted(found, self.endpoint, now)
         return found, shared.machine.answer(permit, judgement, now, shared.chance())

@@ -29,14 +29,14 @@ async def judge(
     shared: Shared, read: Callable[[Any], Any] | None, tried: Attempted, frame: Frame, endpoint: str
 ) -> None:
     """Fill in ``found``: what came back, or what an adapter below saw and the client hid."""
-    seen = frame.last
+    seen, tried.spent = frame.last, frame.spent
     if isinstance(tried.exception, ResilienceError):
         tried.found = classification_of(tried.exception, seen)
         return
     if tried.exception is not None:
         outcome: Outcome | None = outcome_of_exception(tried.exception)
     else:
-        known = read(tried.value) if read else None
+        known = read(tried.value) if read and not isinstance(tried.value, Outcome) else None
         try:
             outcome = await outcome_of_result(tried.value if known is None else known)
         except Exception as error:  # noqa: BLE001  # the connection broke in the body

@@ -8,6 +8,8 @@ from resilience import observe
 from resilience._attempt import Attempted, First
 from resilience._context import CONTEXT, frame_of, settings_of
 from resilience._core.admission.lane import Lane
+from resilience._core.policy.model import Certainty
+from resilience._core.policy.repeat import may_repeat
 from resilience._driver import Call
 from resilience._judging import classified, hand_back, has_failed, single
 from resilience._options import Options
@@ -23,12 +25,13 @@ class Requests:
         plain: nothing is set that the fast lane could not do.
     """
 
-    __slots__ = ("_options", "_plain", "_shared")
+    __slots__ = ("_options", "_plain", "_shared", "sending")
 
     def __init__(self, shared: Shared, options: Options, *, plain: bool) -> None:
         self._shared = shared
         self._options = options
         self._plain = plain
+        self.sending = shared.sending
 
     def fast_lane(self, method: str, path: str) -> tuple[Lane, int, float] | None:
         """If nothing is restricted, set or under way, what dates an attempt now.
@@ -95,6 +98,7 @@ class Requests:
                 )
             tried = await judged()
             outer.last, outer.request = tried.found, (endpoint, method)
+            outer.spent = outer.spent or self._spends(tried, endpoint, method)
             finished = single(self._shared, tried, endpoint)
         else:
             started = self._shared.began(first.reading) if first else None
@@ -107,3 +111,15 @@ class Requests:
                     first=judge(first.tried) if first else None, epoch=first.epoch if first else 0,
                 )  # fmt: skip
         return hand_back(finished, self._shared.policy)
+
+    def _spends(self, tried: Attempted, endpoint: str, method: str) -> bool:
+        """Whether this request was done, and nothing says that it may be done twice."""
+        if tried.exception is not None or has_failed(tried.found):
+            return False
+        return not may_repeat(
+            Certainty.EXECUTED,
+            idempotent=None,
+            endpoint=self._shared.policy.endpoints.get(endpoint),
+            method=method,
+            earlier_maybe=0,
+        )

@@ -78,6 +78,8 @@ class Shared:
         self.clock: Callable[[], float] = self._first_reading
         self._last = Now(0.0, 0.0)
         self._told: set[str] = set()
+        self.sending: set[int] = set()
+        """The requests that an adapter is sending, by identity: another one below lets them be."""
         self._durations: dict[str, Durations] = {}
         self._listeners: list[Callable[[Door], None]] = []
         self.unlisted = Unlisted()

@@ -325,6 +325,7 @@ class Guard:
         if outer is not None:  # inside another call of this account: it decides, we only try
             tried = first or await self._attempt(func, args, kwargs, options)
             outer.last, outer.request = tried.found, tried.request
+            outer.spent = outer.spent or tried.spent
             return await hand_out(single(self._shared, tried, endpoint), self.policy, options)
         once = any(map(is_spent_by_use, (*args, *kwargs.values())))
         if options.hedge is not None and not once and self._may_hedge(endpoint, options):

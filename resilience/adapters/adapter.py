@@ -79,6 +79,17 @@ class Adapter(Generic[Request, Response]):
     # -- what they have in common --------------------------------------------------------------
 
     async def _send(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+        """One request of the client; of several adapters of one account the outermost decides."""
+        sending = self._requests.sending
+        if id(request) in sending:
+            return await handler(request)
+        sending.add(id(request))
+        try:
+            return await self._guarded(request, handler)
+        finally:
+            sending.discard(id(request))
+
+    async def _guarded(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """One request of the client, with everything the guard does about it."""
         guard, requests, settings = self.guard, self._requests, self._settings(request)
         repeated = is_repeat(request.headers)

@@ -14,13 +14,14 @@ from typing import Any
 
 from anyio import to_thread
 
-from resilience._core.policy.model import Verdict
+from resilience._core.policy.model import Outcome, Verdict
 from resilience.adapters.results import outcome_of_result
 from resilience.adapters.witness import note_response
 from resilience.guard import Guard
 
 Finish = Callable[[Any], Any]
-_END = object()
+_END = Outcome(status=200)
+"""What an empty stream brings: a success, and nobody has to be taught to read it."""
 
 
 def awaited(guard: Guard, func: Any, name: str, finish: Finish) -> Callable[..., Any]:
@@ -150,7 +151,8 @@ async def _pieces(  # noqa: PLR0917  # private
 
 
 async def _is_failure(guard: Guard, piece: Any, name: str) -> bool:
-    outcome = await outcome_of_result(piece)
+    known = guard._read(piece) if guard._read and piece is not _END else None  # noqa: SLF001
+    outcome = await outcome_of_result(piece if known is None else known)
     if outcome is None:
         return False
     found = guard.policy.classify(

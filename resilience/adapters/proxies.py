@@ -1,6 +1,7 @@
 """The proxy that stands for a client or one of its resources, and the plan that it follows."""
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from types import MethodType
 from typing import Any, cast
 
@@ -15,6 +16,8 @@ _FORWARDED = (
     "__iter__", "__len__", "__next__", "__setitem__", "__str__", "__aiter__", "__anext__",
     "__aexit__", "__exit__",
 )  # fmt: skip
+MOST_CLASSES = 256
+"""Classes whose proxies are remembered: a client may make classes, too."""
 
 
 class Plan(Struct, frozen=True):
@@ -115,17 +118,25 @@ def plan_of(proxy: Any) -> Plan:
 
 
 def proxy_of(plan: Plan, target: Any, path: str) -> Proxy:
-    """A proxy with a class of its own: Python looks for special methods on the class only."""
-    kind = type(target)
-    makers = dict.fromkeys(_FORWARDED, _forward) | {"__enter__": _enter, "__aenter__": _aenter}
-    special = {name: make(name) for name, make in makers.items() if _defines(kind, name)}
-    names = {"__slots__": (), "__doc__": kind.__doc__, "__module__": kind.__module__, **special}
-    proxy: Proxy = object.__new__(type(kind.__name__, (Proxy,), names))
+    """Stands for ``target``, which the client calls ``path``."""
+    proxy: Proxy = object.__new__(_class_for(type(target)))  # type: ignore[arg-type]  # classes can be hashed
     object.__setattr__(proxy, "_resilience_plan", plan)
     object.__setattr__(proxy, "_resilience_target", target)
     object.__setattr__(proxy, "_resilience_path", path)
     object.__setattr__(proxy, "_resilience_seen", {})
     return proxy
+
+
+@lru_cache(MOST_CLASSES)
+def _class_for(kind: type) -> type[Proxy]:
+    """Python looks for special methods on the class only, so every class has a proxy of its own.
+
+    Made once: clients may give a new object for each call (``client.with_options(…)``).
+    """
+    makers = dict.fromkeys(_FORWARDED, _forward) | {"__enter__": _enter, "__aenter__": _aenter}
+    special = {name: make(name) for name, make in makers.items() if _defines(kind, name)}
+    names = {"__slots__": (), "__doc__": kind.__doc__, "__module__": kind.__module__, **special}
+    return type(kind.__name__, (Proxy,), names)
 
 
 def _defines(kind: type, name: str) -> bool:

@@ -31,6 +31,8 @@ class Replayed:
         self._pieces: deque[bytes] = deque()
         self._ahead: Ahead | None = None
         self._closed = False
+        self.was_read = False
+        """Whether all of it is here, and nothing of the connection is."""
 
     async def take(self, *, gently: bool = False) -> bytes | None:
         """Look at the next piece; None at the end, which frees the connection.
@@ -44,6 +46,7 @@ class Replayed:
             piece = await self._next()
         except StopAsyncIteration:
             await self.aclose()
+            self.was_read = True
             return None
         self._pieces.append(piece)
         return piece

@@ -68,15 +68,15 @@ def outcome_of_httpx(response: Any) -> Outcome:
 def outcome_of_exception(error: BaseException) -> Outcome:
     """What an exception carries: SDKs put ``status``, ``headers`` and ``body`` on theirs."""
     response = getattr(error, "response", None)
+    if isinstance(response, Mapping) and "ResponseMetadata" in response:
+        return _outcome_of_parsed(response, error)
     status = _first_int(error, "status", "status_code") or _first_int(
         response, "status_code", "status"
     )
     headers = getattr(error, "headers", None) or getattr(response, "headers", None) or {}
-    if isinstance(
-        response, Mapping
-    ):  # botocore's errors carry what was parsed, and where it came in
-        return _outcome_of_parsed(response, error)
     body = getattr(error, "body", None)
+    if body is None and isinstance(response, Mapping):
+        body = response
     if not isinstance(body, (Mapping, str, bytes)):
         read = outcome_of_httpx(response).body if hasattr(response, "_content") else None
         body = read or (error if _has_own_code(error) else _refused_by_model(error))
@@ -89,7 +89,8 @@ def outcome_of_exception(error: BaseException) -> Outcome:
 
 
 def _outcome_of_parsed(response: Mapping[str, Any], error: BaseException) -> Outcome:
-    told = response.get("ResponseMetadata")
+    """Botocore's errors carry what was parsed, and where it came in."""
+    told = response["ResponseMetadata"]
     told = told if isinstance(told, Mapping) else {}
     status, headers = told.get("HTTPStatusCode"), told.get("HTTPHeaders")
     return Outcome(

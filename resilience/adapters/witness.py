@@ -47,34 +47,49 @@ def _brought_no_answer(policy: Policy, error: BaseException) -> bool:
     """A connection failed: a response in a frame is then one of before, of a client's own retries.
 
     Exceptions that policies list are those of connections, or say that an answer made no sense
-    (``ValueError``: not JSON), and only the latter has an answer to look for.
+    (``ValueError``: not JSON), and only the latter has an answer to look for.  A client may have made
+    an exception of its own from either; one with a response has its answer with it.
     """
-    listed = policy.table.rule_for_exception(error) is not None
-    return listed and not isinstance(error, ValueError)
+    return any(
+        not isinstance(link, ValueError)
+        and policy.table.rule_for_exception(link) is not None
+        and (link is error or _attribute(link, "response") is None)
+        for link in _links(error)
+    )
 
 
 def response_behind(error: BaseException) -> Any:
-    """The response (of requests, httpx or their like) nearest to where an exception was raised."""
-    link: BaseException | None = error
-    for _ in range(_CHAIN):
-        if link is None:
-            return None
-        for holder in (_attribute(link, "response"), *_locals_of(link)):
-            if _is_response(holder):
-                return holder
-        link = link.__cause__ or link.__context__
+    """The response (of requests, httpx or their like) nearest to where an exception was raised.
+
+    None if there are several in one place.
+    """
+    for link in _links(error):
+        for holders in ([_attribute(link, "response")], *_locals_of(link)):
+            found = {id(holder): holder for holder in holders if _is_response(holder)}
+            if found:  # of several, nothing tells which one it was about
+                return found.popitem()[1] if len(found) == 1 else None
     return None
 
 
-def _locals_of(error: BaseException) -> Iterator[Any]:
-    """Every local variable on the exception's way, from the innermost frame outwards."""
+def _links(error: BaseException) -> Iterator[BaseException]:
+    """The exception, and those that it was made from."""
+    link: BaseException | None = error
+    for _ in range(_CHAIN):
+        if link is None:
+            return
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _locals_of(error: BaseException) -> Iterator[list[Any]]:
+    """The local variables of every frame on the exception's way, from the innermost outwards."""
     frames = []
     trace = error.__traceback__
     while trace is not None:
         frames.append(trace.tb_frame)
         trace = trace.tb_next
     for frame in reversed(frames):
-        yield from list(frame.f_locals.values())
+        yield list(frame.f_locals.values())
 
 
 def _is_response(holder: Any) -> bool:

@@ -1,17 +1,19 @@
 """Installing in a client that exists: its transports are wrapped where they are, and nothing else changes."""
 
 import aiohttp
+import anyio
 import httpx
 import httpx2
 import pytest
-from adapter_kit import BUSY, LIST, OK, json, make_guard, serving
+from adapter_kit import BUSY, LIST, OK, UPLOAD, json, make_guard, serving
 from stream_kit import library_of
 
-from resilience import report
+from resilience import QuotaError, report
 from resilience.adapters.httpx import Transport
 from resilience.testing import run_virtual
 
 HOST = "api.test"
+FAULT = {"code": "0001", "msg": "network abnormal"}
 
 
 @pytest.fixture(params=["httpx", "httpx2"])
@@ -243,3 +245,90 @@ def test_wrong_hosts_are_refused(hosts, kind):
     with pytest.raises(kind, match="hosts"):
         make_guard().install(client, hosts=hosts)
     assert client._transport is before
+
+
+def test_a_layer_in_between_does_not_multiply_attempts(library):
+    """Two of ours around a transport of the user's make as many attempts as one: the outermost decides."""
+
+    class Between(library.AsyncBaseTransport):
+        def __init__(self, inner):
+            self.inner = inner
+
+        async def handle_async_request(self, request):
+            return await self.inner.handle_async_request(request)
+
+    async def main():
+        script, guard = Scripted(library, FAULT), make_guard()
+        inner = guard.httpx(script.transport, hosts=[HOST])
+        client = guard.install(library.AsyncClient(transport=Between(inner)), hosts=[HOST])
+        for _ in range(2):
+            script.asked = 0
+            await client.post(f"http://{HOST}{LIST}")
+            assert script.asked == 3
+        assert guard._shared.sending == set()
+
+    run_virtual(main)
+
+
+def test_what_was_read_whole_is_handed_back_after_a_wait(library):
+    """The account is used up while a retry waits: the client gets its last response, not an exception."""
+
+    class Unread(library.AsyncByteStream):
+        def __init__(self, body):
+            self.body = body
+
+        async def __aiter__(self):
+            yield self.body
+
+    class Inner(library.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            code = request.url.params["code"]
+            body = b'{"code": "%s", "msg": "network abnormal"}' % code.encode()
+            headers = {"content-type": "application/json"}
+            return library.Response(200, headers=headers, stream=Unread(body))
+
+    async def main():
+        client = library.AsyncClient(transport=make_guard().httpx(Inner(), hosts=[HOST]))
+        got = []
+
+        async def post(code):
+            response = await client.post(f"http://{HOST}{LIST}", params={"code": code})
+            got.append((response.json()["code"], report(response).error.code))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(post, "0001")
+            await anyio.sleep(0.1)
+            group.start_soon(post, "0402")
+        assert got == [("0402", "0402"), ("0001", "0402")]
+
+    run_virtual(main)
+
+
+def test_what_was_done_is_not_done_again_for_a_request_after_it(library):
+    """A call uploads, then asks something else and is rejected: the upload is not made a second time."""
+
+    async def main():
+        uploads = []
+
+        def answer(request):
+            if request.url.path != LIST:
+                uploads.append(request)
+                return library.Response(200, json=OK)
+            return library.Response(200, json=BUSY)
+
+        guard = make_guard()
+        transport = guard.httpx(library.MockTransport(answer), hosts=[HOST])
+        client = library.AsyncClient(transport=transport)
+
+        async def add():
+            await client.post(f"http://{HOST}{UPLOAD}")
+            await client.post(f"http://{HOST}{LIST}")
+
+        with pytest.raises(QuotaError) as caught:
+            await guard.call(add)
+        assert (caught.value.reason, len(uploads)) == ("not_repeatable", 1)
+        with pytest.raises(QuotaError):
+            await guard.options(idempotent=True).call(add)
+        assert len(uploads) > 2
+
+    run_virtual(main)

@@ -1,5 +1,6 @@
 """What clients return and raise: httpx responses, SDK errors, and every exception class there is."""
 
+import asyncio
 import inspect
 
 import aiohttp
@@ -10,7 +11,16 @@ import trio
 from aiohttp import client_exceptions
 from trio.testing import MockClock
 
-from resilience import FatalError, Guard, Policy, RetriesExhausted, Verdict, report
+from resilience import (
+    DeadlineExceeded,
+    FatalError,
+    Guard,
+    Policy,
+    RetriesExhausted,
+    Verdict,
+    report,
+)
+from resilience.adapters.results import outcome_of_exception
 from resilience.testing import EPOCH, FixedChance, run_virtual
 
 HTTP = Policy.load("http")
@@ -233,6 +243,40 @@ def test_sdk_errors_are_read(run, error, code, kind):
         assert caught.value.__cause__ is error
 
     run(main)
+
+
+def test_a_response_that_came_too_late_is_closed():
+    """The loop was busy past the deadline: nobody gets the response, so nobody else would close it."""
+    answer = httpx.Response(503, stream=Unread())
+
+    async def read():
+        await anyio.sleep(3)
+        asyncio.get_running_loop()._virtual += 2.5  # busy with something else
+        return answer
+
+    async def main():
+        with pytest.raises(DeadlineExceeded):
+            await make_guard().options(endpoint="list", deadline=5.0).call(read)
+        assert answer.is_closed
+
+    run_virtual(main)
+
+
+class Unread(httpx.AsyncByteStream):
+    """A body that is still to come."""
+
+    async def __aiter__(self):
+        """One piece."""
+        yield b"x"
+
+
+def test_parsed_response_on_an_exception():
+    """A client that keeps the parsed body as ``response`` does not lose status and headers by that."""
+    error = SdkError(503, headers={"Retry-After": "7"})
+    error.response = {"detail": "down"}
+    outcome = outcome_of_exception(error)
+    assert (outcome.status, outcome.headers) == (503, {"Retry-After": "7"})
+    assert outcome.body == {"detail": "down"}
 
 
 @pytest.mark.parametrize("status", [200, 400, 503])

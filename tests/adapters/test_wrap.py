@@ -446,3 +446,9 @@ def test_foreign_object_is_guarded_only_by_name(run):
         assert raw.lock.locked()
 
     run(main)
+
+
+def test_clients_of_one_kind_share_a_proxy_class():
+    """A client made anew for each call (``with_options``) makes no class each time: those are slow garbage."""
+    first, second = (make_guard().wrap(Videos(Script(OK))) for _ in range(2))
+    assert type(first) is type(second)

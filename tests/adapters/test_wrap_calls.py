@@ -101,6 +101,35 @@ def test_error_before_the_first_piece_is_retried(run, name, first):
     run(main)
 
 
+def test_a_stream_of_taught_pieces_is_closed_before_the_wait(run):
+    """What ``read`` knows of a piece counts here, too: the failed stream is let go of at once."""
+
+    async def main():
+        failure = ("0429", "busy")
+        raw = Streams([failure, "never"], ["a"])
+
+        def read(piece):
+            return BUSY if piece == failure else None
+
+        client = make_guard(read=read).wrap(raw)
+        assert [piece async for piece in client.chat()] == ["a"]
+        zero = raw.opened_at[0]
+        assert opened(raw.opened_at, zero) == [0.0, 1.0]
+        assert opened(raw.closed_at, zero) == [0.0, 1.0]
+
+    run(main)
+
+
+def test_an_empty_stream_is_no_piece_to_read(run):
+    """It is a success without items; ``read`` is asked about what the client gave, and nothing else."""
+
+    async def main():
+        client = make_guard(read=lambda piece: {"code": piece["code"]}).wrap(Streams([]))
+        assert [piece async for piece in client.chat()] == []
+
+    run(main)
+
+
 def test_fatal_first_piece_is_raised(run):
     """Nothing is delivered, and the stream is closed."""
 

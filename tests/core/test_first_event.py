@@ -1,5 +1,7 @@
 """The first event of a stream, whatever its lines and pieces look like."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,3 +108,21 @@ def test_what_comes_later_changes_nothing():
     seen.feed(b"data: two\n\n")
     seen.end()
     assert seen.data == b"one"
+
+
+@pytest.mark.parametrize("piece", [b"x", b"data:\n"], ids=["byte-by-byte", "empty-lines"])
+def test_a_long_event_costs_no_more_than_its_length(piece):
+    """Four times as many pieces take about four times as long (16 times, if all is copied for each)."""
+
+    def taken(pieces):
+        times = []
+        for _ in range(5):
+            seen, started = FirstEvent(), time.process_time()
+            for _ in range(pieces):
+                seen.feed(piece)
+            times.append(time.process_time() - started)
+            assert not seen.over
+        return min(times)
+
+    most = MOST_READ // len(piece)
+    assert taken(most) < 9 * taken(most // 4)

@@ -124,6 +124,7 @@ def test_what_may_be_meant_is_a_warning(text, line, key, check):
 
 
 FINE = [
+    pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "(?x)too busy"\ntitle = "t"\n[[codes.7.when]]\nmessage = "too busy now"\nverdict = "fatal"\n', id="spaces that are none"),
     pytest.param(WINDOW + "wait = 60\n", id="wait as long as max_wait"),
     pytest.param(WINDOW + 'recovers = "cooldown"\nwait = 600\n', id="a cool-down is as long as it is"),
     pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "x"\nstatus = 503\ntitle = "t"\n[[codes.7.when]]\nstatus = 503\ntitle = "u"\n', id="narrow before wide"),

@@ -28,7 +28,7 @@ class FirstEvent:
     def __init__(self) -> None:
         self.over = False
         self.data: bytes | None = None
-        self._line = b""
+        self._line = bytearray()
         self._lines: list[bytes] = []
         self._read = 0
         self._after_cr = False
@@ -40,16 +40,17 @@ class FirstEvent:
             piece = piece.removeprefix(b"\n")
             self._after_cr = False
         self._after_cr = self._after_cr or piece.endswith(b"\r")
-        text = (self._line + piece).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *lines, self._line = text.split(b"\n")
-        for line in lines:
-            self._take(line)
+        first, *others = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._line += first  # in place: a line may come byte by byte
+        for other in others:
+            self._take(bytes(self._line))
+            self._line = bytearray(other)
         if self._read > MOST_READ:
             self.over = True
 
     def end(self) -> None:
         """The stream is at its end."""
-        self._take(self._line)
+        self._take(bytes(self._line))
         self._take(b"")
         self.over = True
 
@@ -60,6 +61,8 @@ class FirstEvent:
         name, _, value = (b"data", b":", line) if line.startswith(b"{") else line.partition(b":")
         if name == b"data":
             self._lines.append(value.removeprefix(b" "))
+        if line and not line.rstrip().endswith(b"}"):
+            return  # nothing is over yet, and joining all for each line would take its time
         data = b"\n".join(self._lines)
         if not line:
             self._lines.clear()

@@ -103,6 +103,8 @@ def _plain(pattern: re.Pattern[str]) -> str:
 
 def _words(pattern: re.Pattern[str]) -> list[str]:
     """The words of a pattern such as ``network|timed out``; none if it is anything more."""
+    if pattern.flags & re.VERBOSE:
+        return []  # its spaces are none
     plain = _plain(pattern)
     return plain.split("|") if re.fullmatch(r"[\w ,'-]+(\|[\w ,'-]+)*", plain) else []
 
