@@ -5,11 +5,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import click
+from anyio.abc import TaskStatus
 
 from pollers.cli import INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE
 from pollers.cli.providers import KINDS, PROVIDERS, told
@@ -239,7 +241,7 @@ def _run(main: Main, *, verbose: bool = False) -> None:
         )  # the poller tells of the same looks
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = anyio.run(main)
+        code = anyio.run(main if os.name == "nt" else partial(_until_signalled, main))
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BaseException as error:  # noqa: BLE001  # told apart below, and raised if it is none of these
@@ -247,8 +249,30 @@ def _run(main: Main, *, verbose: bool = False) -> None:
     raise SystemExit(code)
 
 
+async def _until_signalled(main: Main) -> int:
+    """Run a command until it ends or is told to: cancelled by the loop, at one of its awaits.
+
+    Python's own handlers act wherever the program happens to be, in the middle of asyncio too.
+    """
+    codes: list[int] = []
+
+    async def listen(*, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for which in signals:
+                codes.append(INTERRUPTED if which is signal.SIGINT else TERMINATED)
+                tasks.cancel_scope.cancel()
+                return
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(listen)
+        codes.append(await main())
+        tasks.cancel_scope.cancel()
+    return codes[0]
+
+
 def _terminate(_signal: int, _frame: object) -> None:
-    """TERM ends as cleanly as Ctrl-C: what was begun is cleaned up."""
+    """TERM before the loop runs, or after it."""
     raise SystemExit(TERMINATED)
 
 
