@@ -309,3 +309,23 @@ def test_a_misspelt_extends_is_named_before_all_else():
     """``extend`` is not a missing name."""
     with pytest.raises(PolicyError, match="did you mean 'extends'"):
         Policy.from_dict({"extend": "memories_ai"})
+
+
+def test_hours_without_quota_measure_no_limit():
+    """After an empty account comes a busy second: the limit is learned from it, not from the hours."""
+    used_up, busy = ({**FINE, "code": code} for code in (40300, 40309))
+
+    async def main():
+        script = Script([FINE, used_up, used_up, busy, FINE])
+        guard = memos().options(max_wait=None)
+        await guard.call(script)  # one was accepted: that is not one in an hour
+        with pytest.raises(QuotaError, match="40300"):
+            await guard.call(script)  # a second rejection after a minute, which counts as used up
+        await anyio.sleep(3600.0)
+        since = anyio.current_time()
+        await asyncio.gather(*(guard.call(script) for _ in range(20)))
+        return script.asked_at[:3], anyio.current_time() - since
+
+    asked_at, took = run_virtual(main)
+    assert asked_at == [0.0, 0.0, 60.0]
+    assert 8.0 < took < 10.0  # the rule's third wait, then ten a second and soon more

@@ -188,6 +188,8 @@ class Gate(Door):
         self.told = bool(judgement.hint) and kind is Recovers.WINDOW
         if self._escalates(judgement, now):
             self.kind = Recovers.EXHAUSTED
+        if not self.patient:
+            self.light, self.pace = False, None  # hours that were closed measure no window
         self.until = self._until(judgement, now, wait)
 
     def merge(self, judgement: Judgement, now: Now) -> None:

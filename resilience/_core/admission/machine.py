@@ -238,9 +238,9 @@ class Machine(Waiting):
         permit.ticket.knocked = gate in permit.probes
         gate.close(judgement, now, draw, self.epoch)
         if gate.kind is Recovers.WINDOW:
-            if was_open:
+            if was_open or gate.pace is None:
                 self._measure(gate, now)
-            elif gate.pace is not None:
+            else:
                 gate.pace.still_shut(now.loop)
         self._sort(gate)
 
