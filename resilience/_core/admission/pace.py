@@ -94,8 +94,8 @@ YOUNG_DIP = 0.12
 young and old come to equal shares, the young sooner: in about 50 calls a second ÷ the growth."""
 
 SHARE = 1.0
-"""Calls a second by which a fast pace grows in a second instead: the same for all who share a limit,
-while a decrease is a share of what each has, so that they come to equal shares (AIMD)."""
+"""Calls a second by which a fast pace grows in a second instead, at ``TYPICAL``: the same for those who
+have the same, while a decrease is a share of what each has, so that they come to equal shares (AIMD)."""
 
 BINS = 16
 """Parts of a period in which accepted units are counted."""
@@ -391,7 +391,8 @@ class Pace:
             steady = min(steady, 1.0)
             if best > self.base:
                 self.cycle = min(self.cycle, 1.0)
-            self._grow_up(best, now)
+            if not self.first:
+                self._set_steps(best, now)
         self.period = self.cycle = max(self.cycle, steady)
         self._meter.period = self.period
         self.carried = 0.0
@@ -409,10 +410,8 @@ class Pace:
         self._best, self._best_at = self.base, now
         return self.base
 
-    def _grow_up(self, best: float, now: float) -> None:
+    def _set_steps(self, best: float, now: float) -> None:
         """How fast a fast pace grows, and where it starts: a young one makes bigger steps of both."""
-        if self.first:
-            return
         youth = max(0.0, 1.0 - (now - self._born) / YOUNG)
         scale = math.sqrt(best / (TYPICAL * self.unit))
         self.slope = (SHARE + YOUNG_SHARE * youth) * self.unit * scale
