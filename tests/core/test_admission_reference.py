@@ -54,6 +54,11 @@ class Timed(RuleBasedStateMachine):
         """Both clocks."""
         return Now(self.loop, WALL + self.loop)
 
+    @property
+    def crowd(self):
+        """All who are somewhere; the ramp begins at ten."""
+        return len(self.flying) + len(self.parked) + len(self.resting)
+
     def new(self, endpoint="a", **limits):
         """A new call."""
         return Ticket(next(self.machine.orders), keys(endpoint), **limits)
@@ -114,7 +119,6 @@ class PaperGate:
     probe: int | None = None
     """The attempt that finds out."""
     lease: float = 0.0
-    reaction: float = LONGEST_LEASE
     proved_by: float = 0.0
     """When the attempt went that opened it last."""
     line: list[PaperCall] = field(default_factory=list)
@@ -138,7 +142,7 @@ class PaperGate:
         self.lease = (
             now
             + {
-                "window": min(max(4 * self.reaction, 0.25), LONGEST_LEASE),
+                "window": LONGEST_LEASE,  # of ``Doors``
                 "cooldown": LONGEST_LEASE,
                 "exhausted": PROBE_EVERY,
             }[self.kind]
@@ -150,12 +154,8 @@ class PaperGate:
         left = 0.0 if self.open else max(self.until - now, 0.0)
         return now + left > call.limit or call.limit <= now
 
-    def close(self, kind, hint, now, *, took, draw_free):
+    def close(self, kind, hint, now, *, draw_free):
         """A fresh rejection."""
-        if self.open:
-            self.reaction = LONGEST_LEASE  # of ``Doors``
-        else:
-            self.reaction = took
         self.open, self.probe, self.kind = False, None, kind
         backoff = draw_free[min(self.closings, len(draw_free) - 1)]
         self.closings += 1
@@ -182,11 +182,6 @@ class GateAgrees(Timed):
         self.calls: dict[Ticket, PaperCall] = {}
         self.ages: dict[Permit, tuple[int, bool]] = {}
         """How old an attempt is, and whether it is a probe."""
-
-    @property
-    def crowd(self):
-        """All who are somewhere; the ramp begins at ten."""
-        return len(self.flying) + len(self.parked) + len(self.resting)
 
     def goes(self, permit):
         """The model lets the attempt go."""
@@ -304,7 +299,7 @@ class GateAgrees(Timed):
                 gate.until = max(gate.until, self.loop + hint)
             return
         call.knocked = probing
-        gate.close(kind, hint, self.loop, took=self.loop - permit.sent_at, draw_free=SCHEDULE)
+        gate.close(kind, hint, self.loop, draw_free=SCHEDULE)
 
     def answered(self, permit, kind):
         """Whatever else; only a probe's answer says something about the gate."""
@@ -595,7 +590,7 @@ class BudgetAgrees(Timed):
             paid.append(self.debtors.pop(0))
         assert granted == paid
 
-    @precondition(lambda self: len(self.flying) + len(self.parked) < 9)
+    @precondition(lambda self: self.crowd < 9)
     @rule()
     def arrive(self):
         """A first attempt goes at once, whoever waits for a token, and earns."""
