@@ -406,7 +406,7 @@ class Pace:
         if self.base < STRANGER * remembered:
             self._born = now
         few = self.units < MANY * self.unit
-        if self.first or few or self.base < remembered:
+        if few or self.base < remembered:
             return max(self.base, remembered)
         self._best, self._best_at = self.base, now
         return self.base
