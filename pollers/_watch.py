@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pollers._core.callbacks import Callbacks
 from pollers._core.looks import PRICE, Looks, shortened
 from pollers._core.model import Job, Phase, Sighting, Transition
 from pollers._core.step import expire, step
@@ -18,6 +19,13 @@ INFINITE = float("inf")
 
 AT_ONCE = 1.0
 """Seconds after the watch: what has ended by then may have ended long before."""
+
+TOLD_LATE = 0.1
+"""A callback is taken to come so late, as a part of the age that the job has then, or sooner."""
+
+REPLANNED = 200
+REPLAN_EVERY = 0.01
+"""Seconds between so many jobs and the next, when polling takes over from callbacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +86,11 @@ class Watch:
         """Halves of a batch that was refused as a whole; they go first, one at a time."""
         self._half: list[int] = []
         """The half that is under way."""
+        self.callbacks = Callbacks(pace.min_interval)
+        self._rids: dict[str, int] | None = None
+        """By name; made when the first hint comes, as others don't need it."""
+        self._to_replan: deque[int] = deque()
+        self._replan_at = INFINITE
 
     def add(self, job: Job, *, now: float, wall: float, first_look: float) -> None:
         """Watch a job; its calendar deadline is anchored to the monotonic clock here."""
@@ -89,13 +102,42 @@ class Watch:
         )
         self.jobs[job.rid] = one
         self._turns.add(one)
+        if self._rids is not None:
+            self._rids[job.key.remote_id] = job.rid
+        self.callbacks.begin(job.rid, job.key.remote_id, now)
         if deadline < INFINITE:
             # it may have passed while nobody was running: there is always time for one more look
             heapq.heappush(self._overdue, (max(deadline, now) + self._pace.final_grace, job.rid))
 
     def remove(self, rid: int) -> Watched | None:
         """Stop watching; the heaps forget it when they come to it."""
-        return self.jobs.pop(rid, None)
+        one = self.jobs.pop(rid, None)
+        if one is not None and self._rids is not None:
+            self._rids.pop(one.job.key.remote_id, None)
+        self.callbacks.forget(rid)
+        return one
+
+    def hint(self, names: Iterable[str], *, now: float) -> int:
+        """Somebody says that these have changed: they are due; how many of them are watched."""
+        if self._rids is None:
+            self._rids = {one.job.key.remote_id: rid for rid, one in self.jobs.items()}
+        watched = 0
+        for name in names:
+            rid = self._rids.get(name)
+            if rid is None:
+                self.callbacks.hint_of_stranger(name, now)
+                continue
+            watched += 1
+            due = self.callbacks.hint(rid, now)
+            if due is not None:
+                self._look_sooner(self.jobs[rid], due)
+        return watched
+
+    def _look_sooner(self, one: Watched, due: float) -> None:
+        if any(one is other for other in self.picked):
+            return  # it is being looked at: what comes of that is what matters
+        if one.turn_at is not None or due < one.next_at:
+            self._again(one, min(due, one.next_at))
 
     def next_look(self) -> float:
         """When the next job is due."""
@@ -104,6 +146,10 @@ class Watch:
         return self._turns.next_at()
 
     def next_overdue(self) -> float:
+        """When something other than a look is next to be done (``overdue``)."""
+        return min(self._next_expiry(), self.callbacks.next_verdict(), self._replan_at)
+
+    def _next_expiry(self) -> float:
         """When the next job has waited long enough for its last look."""
         while self._overdue and self._overdue[0][1] not in self.jobs:
             heapq.heappop(self._overdue)
@@ -145,7 +191,11 @@ class Watch:
         left: list[Watched] = []
         most = min(count, self._batch)
         room_for_dear = True
+        met: set[int] = set()
         for one in self._turns.in_order(now, most) if most else ():
+            if one.rid in met:
+                continue  # a hint moved it, and back to the very instant at which it had been
+            met.add(one.rid)
             is_dear = dear is not None and dear(one.job)
             if one.odd and not (picked or left):
                 picked.append(one)  # the soonest of all, so it is due; alone
@@ -164,18 +214,28 @@ class Watch:
 
     def worth(self, one: Watched, now: float, starved: float) -> float:
         """Seconds of delay that a look at a job would save now, on average."""
-        if now >= min(one.deadline, one.alive_at + max(self._pace.max_interval, starved)):
+        if now >= min(one.deadline, one.alive_at + max(self._longest, starved)):
             return INFINITE  # a limit never stretches a deadline, and starves nobody
-        return self.looks.index(one.features, one.alive_at - one.submitted, now - one.submitted)
+        if self.callbacks.is_open(one.rid):
+            return INFINITE
+        index = self.looks.index(one.features, one.alive_at - one.submitted, now - one.submitted)
+        return self.callbacks.loss.chance * index
 
     def worth_at(self, one: Watched, price: float, starved: float) -> float:
         """When a look at a job will be worth a price, or must be."""
+        if self.callbacks.is_open(one.rid):
+            return one.next_at
         age = one.alive_at - one.submitted
-        latest = age + max(self._pace.max_interval, starved)
+        latest = age + max(self._longest, starved)
         at = one.submitted + self.looks.due(
-            one.features, age, price=price, latest=latest, ahead=False
+            one.features, age, price=price / self.callbacks.loss.chance, latest=latest, ahead=False
         )
         return min(at, one.deadline)
+
+    @property
+    def _longest(self) -> float:
+        """Seconds between two looks at most, if no limit holds them up."""
+        return self._pace.max_interval * self.callbacks.stretch
 
     def saw(
         self, sightings: Mapping[str, Sighting], *, asked: float, now: float, wall: float
@@ -206,8 +266,9 @@ class Watch:
             if transition is not None:
                 transitions.append(transition)
                 one.features = transition.after.features  # the same, held once
+            hinted = self.callbacks.goes_on(one.rid, asked=asked)
             # a deadline that passed while we were asking: the look that decides is due at once
-            self._again(one, min(self._next_look(one, now), max(now, one.deadline)))
+            self._again(one, min(self._next_look(one, now), max(now, min(one.deadline, hinted))))
         return transitions
 
     def failed(self, *, now: float, retry_at: float, odd: bool = False) -> None:
@@ -230,14 +291,34 @@ class Watch:
 
     def overdue(self, *, now: float, wall: float, blocked: str | None) -> list[Transition]:
         """Jobs whose deadline is past and whose last look can't come about (``blocked`` says why)."""
+        self.callbacks.settle(now)
+        self._replan(now)
         over: list[Transition] = []
-        while self.next_overdue() <= now:
+        while self._next_expiry() <= now:
             one = self.jobs[heapq.heappop(self._overdue)[1]]
             if blocked or one.odd:
                 over.append(expire(one.job, "deadline", at=wall, looks=one.looks, cause=blocked))
             else:  # its look is due, and looks work: wait for it
                 heapq.heappush(self._overdue, (now + max(self._pace.final_grace, 1.0), one.job.rid))
         return over
+
+    def _replan(self, now: float) -> None:
+        """Callbacks have stopped: nobody may wait for the safety net; some jobs at a time."""
+        if self.callbacks.takes_over:
+            self.callbacks.takes_over = False
+            self._to_replan = deque(self.jobs)
+            self._replan_at = now
+        if now < self._replan_at:
+            return
+        for _ in range(min(REPLANNED, len(self._to_replan))):
+            one = self.jobs.get(self._to_replan.popleft())
+            if one is None or one.next_at <= now:
+                continue
+            seen = one.alive_at - one.submitted
+            at = one.alive_at + max(self._pace.min_interval, self._interval(one, seen))
+            if at < one.next_at:
+                self._look_sooner(one, max(now, at))
+        self._replan_at = now + REPLAN_EVERY if self._to_replan else INFINITE
 
     def unknown_words(self, sightings: Iterable[Sighting]) -> list[str]:
         """Status texts that nobody has told us the meaning of."""
@@ -262,7 +343,16 @@ class Watch:
         since, age = one.alive_at - one.submitted, now - one.submitted
         # one that had ended when we came, or may have, says nothing of when it began
         came_late = ended and one.looks == 1 and one.job.submitted_at is None and age < AT_ONCE
-        if one.teaches and not came_late:
+        teaches = one.teaches and not came_late
+        if ended:
+            told_at = self.callbacks.ended(
+                one.rid, one.job.key.remote_id, asked=now, counts=teaches
+            )
+            lived = 0.0 if told_at is None else (1.0 - TOLD_LATE) * (told_at - one.submitted)
+            if teaches and lived > since:  # it was not by chance that we looked now
+                self.looks.looked(one.features, since, lived, ended=False)
+                since = lived
+        if teaches:
             self.looks.looked(one.features, since, age, ended=ended)
         one.alive_at = max(one.alive_at, now)
         one.teaches = True
@@ -276,7 +366,7 @@ class Watch:
         if self._turns.crowded:
             return 0.0  # its turn comes by what a look is worth, later than it would be due
         due = self.looks.due(
-            one.features, age, price=self._pace.look_price, latest=age + self._pace.max_interval,
-            ahead=not self._turns.held_up,
+            one.features, age, price=self._pace.look_price / self.callbacks.loss.chance,
+            latest=age + self._longest, ahead=not self._turns.held_up,
         )  # fmt: skip
         return shortened(due - age, self._chance())
