@@ -52,7 +52,7 @@ LEAST = SAFETY_NET**-2
 TAKE_OVER = 4.0
 """Times that the share must have risen for looks planned before to be planned anew."""
 
-TRUSTED, DOUBTED = 0.25, 0.5
+TRUSTED, DOUBTED = 0.25, 0.75
 """Below, callbacks are said to work; above, to have stopped."""
 
 _MEMORY = 0.99
