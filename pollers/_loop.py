@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from pollers._core import schedule
-from pollers._core.callbacks import Loss
 from pollers._core.events import event_of
 from pollers._core.looks import Looks
 from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
@@ -88,7 +87,7 @@ class Loop:
         self._epoch = epoch
         kept = await self.poller.store.blobs(self.shard)
         self.watch.looks = Looks.load(kept.get(self._blob))
-        self.watch.callbacks.loss = Loss.load(kept.get(self._callbacks_blob))
+        self.watch.callbacks.load(kept.get(self._callbacks_blob))
         active = [
             job
             for job in await self.poller.store.load_active(self.shard)

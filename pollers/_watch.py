@@ -86,7 +86,7 @@ class Watch:
         """Halves of a batch that was refused as a whole; they go first, one at a time."""
         self._half: list[int] = []
         """The half that is under way."""
-        self.callbacks = Callbacks(pace.min_interval)
+        self.callbacks = Callbacks(pace.min_interval, pace.max_interval)
         self._rids: dict[str, int] | None = None
         """By name; made when the first hint comes, as others don't need it."""
         self._to_replan: deque[int] = deque()
@@ -346,7 +346,7 @@ class Watch:
         teaches = one.teaches and not came_late
         if ended:
             told_at = self.callbacks.ended(
-                one.rid, one.job.key.remote_id, asked=now, counts=teaches
+                one.rid, one.job.key.remote_id, since=one.alive_at, asked=now, counts=teaches
             )
             lived = 0.0 if told_at is None else (1.0 - TOLD_LATE) * (told_at - one.submitted)
             if teaches and lived > since:  # it was not by chance that we looked now

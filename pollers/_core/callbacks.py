@@ -16,7 +16,9 @@ The longest interval grows with them: up to ``SAFETY_NET`` times ``max_interval`
 That callbacks *stop* is another thing than that some are lost, and must be noticed sooner than a mean
 over a hundred ends does.  So the odds of it are kept beside the share (two hypotheses, a filter as in
 a hidden Markov model): each missed end raises them by ``1 / p``, the more the better callbacks worked;
-each announced one lowers them.  ``p`` is the mean over both.
+each announced one lowers them.  ``p`` is the mean over both.  One sweep finds many missed ends, of
+minutes in which others were announced: so a missed one speaks of a stop only if it ended (half-way
+between the looks around it) after the last one that was announced.
 
 Instants are loop time, spans seconds.
 """
@@ -56,7 +58,10 @@ TRUSTED, DOUBTED = 0.25, 0.75
 """Below, callbacks are said to work; above, to have stopped."""
 
 _MEMORY = 0.99
-"""What one end later is left of the others: a hundred of them count."""
+"""What one end later is left of the others, at least: a hundred of them count.
+
+More do, where so many come within ``2 * SAFETY_NET * max_interval``: missed ends come in sweeps.
+"""
 
 _STOPS = 1e-4
 """How likely callbacks are to stop between two ends."""
@@ -71,9 +76,14 @@ _SURELY = 100.0
 class Loss:
     """The share of ends that no callback announces: 1 until some are announced."""
 
-    __slots__ = ("_ends", "_missed", "_odds")
+    __slots__ = ("_at", "_ends", "_missed", "_odds", "_span")
 
-    def __init__(self, *, missed: float = 1.0, ends: float = 1.0, odds: float = 0.0) -> None:
+    def __init__(
+        self, span: float, *, missed: float = 1.0, ends: float = 1.0, odds: float = 0.0
+    ) -> None:
+        self._span = span
+        """Seconds that ends are remembered, if there are many."""
+        self._at = -math.inf
         self._missed = missed
         self._ends = ends
         self._odds = odds
@@ -88,18 +98,23 @@ class Loss:
     def _share(self) -> float:
         return max(LEAST, self._missed / self._ends)
 
-    def announced(self) -> None:
+    def announced(self, now: float) -> None:
         """An end had its callback."""
         self._odds *= min(1.0, _LEAK / max(1.0 - self._share, _LEAK))
-        self._missed = _MEMORY * self._missed
-        self._ends = _MEMORY * self._ends + 1.0
+        self._count(0.0, now)
 
-    def missed(self) -> None:
-        """An end had none."""
-        odds = (self._odds + _STOPS) * max(1.0, (1.0 - _LEAK) / self._share)
-        self._odds = min(odds, _SURELY)
-        self._missed = _MEMORY * self._missed + 1.0
-        self._ends = _MEMORY * self._ends + 1.0
+    def missed(self, now: float, *, alone: bool) -> None:
+        """An end had none; ``alone`` says that no later one had."""
+        if alone:
+            odds = (self._odds + _STOPS) * max(1.0, (1.0 - _LEAK) / self._share)
+            self._odds = min(odds, _SURELY)
+        self._count(1.0, now)
+
+    def _count(self, missed: float, now: float) -> None:
+        left = max(_MEMORY, math.exp(min(0.0, self._at - now) / self._span))
+        self._at = now
+        self._missed = left * self._missed + missed
+        self._ends = left * self._ends + 1.0
 
     def dump(self) -> bytes:
         """What is worth keeping, with its version."""
@@ -107,7 +122,7 @@ class Loss:
         return msgspec.json.encode(kept)
 
     @classmethod
-    def load(cls, kept: bytes | None) -> Self:
+    def load(cls, kept: bytes | None, span: float) -> Self:
         """What ``dump`` wrote; nothing known, if it is of another version or damaged.
 
         Nobody knows whether they still come: that they stopped is as likely as not, until one does.
@@ -115,13 +130,13 @@ class Loss:
         try:
             found: Any = msgspec.json.decode(kept or b"{}")
             if found.get("v") != VERSION:
-                return cls()
+                return cls(span)
             missed, ends, odds = (float(found[name]) for name in ("missed", "ends", "odds"))
         except (msgspec.MsgspecError, ValueError, TypeError, KeyError, AttributeError):
-            return cls()
+            return cls(span)
         if not (0.0 <= missed <= ends < math.inf and ends > 0.0 and 0.0 <= odds <= _SURELY):
-            return cls()
-        return cls(missed=missed, ends=ends, odds=max(odds, 1.0))
+            return cls(span)
+        return cls(span, missed=missed, ends=ends, odds=max(odds, 1.0))
 
 
 class _Hint:
@@ -139,8 +154,9 @@ class _Hint:
 class Callbacks:
     """What was heard about the jobs of one source.  Jobs are known by ``rid``, strangers by name."""
 
-    def __init__(self, min_interval: float) -> None:
-        self.loss = Loss()
+    def __init__(self, min_interval: float, max_interval: float) -> None:
+        self._span = 2.0 * SAFETY_NET * max_interval
+        self.loss = Loss(self._span)
         self.heard = 0
         """Hints that came, about anybody."""
         self.strange = 0
@@ -153,14 +169,20 @@ class Callbacks:
         self._hints: dict[int, _Hint] = {}
         self._kept: OrderedDict[str, float] = OrderedDict()
         """Names nobody watches, and when they were heard."""
-        self._silent: OrderedDict[str, float] = OrderedDict()
-        """Jobs that ended without a hint, and when that counts."""
+        self._silent: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """Jobs that ended without a hint, when that counts, and about when they ended."""
+        self._announced_at = -math.inf
+        """When the last hint came that announced an end."""
         self._relied = 1.0
 
     @property
     def stretch(self) -> float:
         """How many times longer intervals are than without callbacks."""
         return 1.0 / math.sqrt(self.loss.chance)
+
+    def load(self, kept: bytes | None) -> None:
+        """Take up what ``loss.dump`` wrote."""
+        self.loss = Loss.load(kept, self._span)
 
     # -- what comes in ------------------------------------------------------------------------
 
@@ -180,7 +202,7 @@ class Callbacks:
         """Somebody speaks of a job that isn't watched: not any more, not yet, or never."""
         self.heard += 1
         if self._silent.pop(name, None) is not None:
-            self._count(announced=True)
+            self._announced(now, now)
             return
         self.strange += 1
         if len(name) > LONGEST_ID:
@@ -216,16 +238,19 @@ class Callbacks:
             return math.inf
         return asked + max(self._min_interval, since)
 
-    def ended(self, rid: int, name: str, *, asked: float, counts: bool) -> float | None:
+    def ended(
+        self, rid: int, name: str, *, since: float, asked: float, counts: bool
+    ) -> float | None:
         """A look found its end: when it was announced, None if it wasn't.
 
-        It ``counts`` unless it may have ended before anybody could hear of it.
+        It was alive at ``since``.  It ``counts`` unless it may have ended before anybody could hear
+        of it.
         """
         hint = self._hints.pop(rid, None)
         if counts and hint is not None:
-            self._count(announced=True)
+            self._announced(hint.at, asked)
         elif counts and self.heard:
-            self._silent[name] = asked + LATE
+            self._silent[name] = (asked + LATE, (since + asked) / 2.0)
         return None if hint is None else hint.at
 
     def forget(self, rid: int) -> None:
@@ -236,19 +261,21 @@ class Callbacks:
 
     def next_verdict(self) -> float:
         """When the next end without a hint counts as missed."""
-        return next(iter(self._silent.values())) if self._silent else math.inf
+        return next(iter(self._silent.values()))[0] if self._silent else math.inf
 
     def settle(self, now: float) -> None:
         """No callback came for these ends, and none will."""
         while self.next_verdict() <= now:
-            self._silent.popitem(last=False)
-            self._count(announced=False)
+            _, (_, ended_at) = self._silent.popitem(last=False)
+            self.loss.missed(now, alone=ended_at > self._announced_at)
+            self._weigh()
 
-    def _count(self, *, announced: bool) -> None:
-        if announced:
-            self.loss.announced()
-        else:
-            self.loss.missed()
+    def _announced(self, at: float, now: float) -> None:
+        self._announced_at = max(self._announced_at, at)
+        self.loss.announced(now)
+        self._weigh()
+
+    def _weigh(self) -> None:
         chance = self.loss.chance
         if chance > TAKE_OVER * self._relied:
             self.takes_over, self._relied = True, chance

@@ -330,14 +330,14 @@ class World:
         looks = [one for _, ids in self.provider.asked for one in ids if one.startswith(name)]
         return len(looks) / len(set(looks)) - 2.0
 
-    def poller(self, **settings: Any) -> Poller:
+    def poller(self, batch: int = 1, **settings: Any) -> Poller:
         given = {
             "min_interval": 1.0,
             "max_interval": 30.0,
             "chance": self.chance.random,
             **settings,
         }
-        return make_poller(self.provider.source(batch=1), **given)
+        return make_poller(self.provider.source(batch=batch), **given)
 
 
 def measured(*phases: tuple[str, float, int], **settings: Any) -> World:
@@ -377,6 +377,20 @@ def test_polling_takes_over_when_callbacks_stop() -> None:
     assert here.delay("poll") <= 1.3 * here.delay("none")
     assert here.longest("stop") <= SAFETY_NET * 30.0 + LATE + 30.0
     assert here.delay("stop") <= 40.0
+
+
+def test_lost_ones_that_a_sweep_finds_together_are_no_alarm(caplog: Any) -> None:
+    """Fifty jobs in flight and twenty a request: what one request finds came to pass at many times."""
+    here = World()
+
+    async def main() -> None:
+        here.lost = 0.05
+        async with here.poller(20) as poller:
+            await here.live(poller, 800, every=2.0)
+            assert poller._loops[0].watch.callbacks.trusted
+
+    run_virtual(main)
+    assert "callbacks_stopped" not in caplog.text
 
 
 def test_doubled_and_late_callbacks_work_as_well() -> None:
