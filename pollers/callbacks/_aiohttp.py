@@ -1,5 +1,7 @@
 """Callbacks as a handler of aiohttp.web."""
 
+from collections.abc import Callable
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -7,13 +9,14 @@ from pollers.callbacks._door import MOST_BYTES, SECRET, TOO_LARGE, Answer, Door
 from pollers.poller import Poller
 
 
-def aiohttp_handler(poller: Poller, *, secret: str | None = None) -> Handler:
+def aiohttp_handler(poller: Poller | Callable[[], Poller], *, secret: str | None = None) -> Handler:
     """A handler of aiohttp.web for your own app.
 
     Mount it with ``app.router.add_post("/hooks/{secret}", aiohttp_handler(poller, secret=…))``.
 
     Args:
-        poller: whose jobs the callbacks are about; it must live in the app's event loop.
+        poller: whose jobs the callbacks are about, or a function that gives it, for apps that make it
+            when they start; it must live in the app's event loop.
         secret: what the URL must have as the last part of its path, or as ``?secret=``.  Give the
             provider a URL with it, and nobody else can make you look.  None lets everybody in.
 

@@ -14,13 +14,14 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def asgi_app(poller: Poller, *, secret: str | None = None) -> Asgi:
+def asgi_app(poller: Poller | Callable[[], Poller], *, secret: str | None = None) -> Asgi:
     """An app to be mounted in yours.
 
     Mount it with ``app.mount("/hooks", asgi_app(poller, secret=…))``.
 
     Args:
-        poller: whose jobs the callbacks are about; it must live in the app's event loop.
+        poller: whose jobs the callbacks are about, or a function that gives it, for apps that make it
+            when they start; it must live in the app's event loop.
         secret: what the URL must have as the last part of its path, or as ``?secret=``.  Give the
             provider a URL with it, and nobody else can make you look.  None lets everybody in.
 

@@ -1,7 +1,7 @@
 """What both ways in have in common: from a request to its answer, without I/O."""
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,7 @@ class Door:
     """Lets callbacks in to one poller.
 
     Args:
-        poller: whose jobs they are about.
+        poller: whose jobs they are about, or a function that gives it when a callback comes.
         secret: what the URL must have as the last part of its path or as ``?secret=``; None lets
             everybody in.
 
@@ -58,10 +58,12 @@ class Door:
         ValueError: the secret is empty, as when a variable isn't set, or can't be in a path.
     """
 
-    def __init__(self, poller: Poller, *, secret: str | None) -> None:
+    def __init__(self, poller: Poller | Callable[[], Poller], *, secret: str | None) -> None:
         if secret is not None and (not secret or "/" in secret):
             raise ValueError("secret: expected a text without '/' that is not empty, or None")
-        self._poller = poller
+        self._poller: Callable[[], Poller] = (
+            (lambda: poller) if isinstance(poller, Poller) else poller
+        )
         self._secret = None if secret is None else secret.encode()
         self._told = False
         self.unknown = 0
@@ -73,7 +75,7 @@ class Door:
             return NOT_FOUND
         if method != "POST":
             return ONLY_POST
-        return STOPPED if self._poller.stopped else None
+        return STOPPED if self._poller().stopped else None
 
     def answer(self, body: bytes) -> Answer:
         """Take a callback in."""
@@ -83,9 +85,10 @@ class Door:
             payload = msgspec.json.decode(body)
         except (ValueError, RecursionError):
             return NOT_JSON
-        if self._poller.stopped:
+        poller = self._poller()
+        if poller.stopped:
             return STOPPED  # while the body came
-        if self._poller.take_callback(payload) is None:
+        if poller.take_callback(payload) is None:
             self._count_unknown(payload)
         return TAKEN
 

@@ -12,7 +12,6 @@ from aiohttp.test_utils import TestClient, TestServer
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from pollers import Poller
 from pollers.callbacks import aiohttp_handler, asgi_app
 
 Knock = Callable[..., Any]
@@ -22,7 +21,7 @@ Door = Callable[..., AbstractAsyncContextManager[Knock]]
 
 
 @asynccontextmanager
-async def aiohttp_door(poller: Poller, **settings: Any) -> AsyncIterator[Knock]:
+async def aiohttp_door(poller: Any, **settings: Any) -> AsyncIterator[Knock]:
     app = web.Application(client_max_size=16 * 1024**2)
     app.router.add_route("*", "/hooks/{rest:.*}", aiohttp_handler(poller, **settings))
     async with TestClient(TestServer(app)) as client:
@@ -46,7 +45,7 @@ async def _json(response: aiohttp.ClientResponse) -> Any:
 
 
 @asynccontextmanager
-async def asgi_door(poller: Poller, **settings: Any) -> AsyncIterator[Knock]:
+async def asgi_door(poller: Any, **settings: Any) -> AsyncIterator[Knock]:
     app = Starlette(routes=[Mount("/hooks", asgi_app(poller, **settings))])
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:

@@ -170,6 +170,17 @@ async def test_unknown_payloads_are_told_once(door: Door, caplog: Any) -> None:
     assert "sk-1" not in said[0]
 
 
+async def test_a_poller_that_is_made_later(door: Door) -> None:
+    """Apps make it when they start, after their routes."""
+    made: list[Any] = []
+    async with door(lambda: made[0]) as knock:
+        async with make_poller(Heard().source()) as poller:
+            made.append(poller)
+            assert (await knock("/", b'{"job": "a"}'))[0] == 200
+            assert poller._loops[0].watch.callbacks.strange == 1
+        assert (await knock("/", b'{"job": "a"}'))[0] == 503
+
+
 async def test_asgi_takes_http_only() -> None:
     """The specification has an app raise for what it doesn't speak."""
     app = asgi_app(make_poller(Heard().source()))
