@@ -87,6 +87,8 @@ class Watch:
         self._half: list[int] = []
         """The half that is under way."""
         self.callbacks = Callbacks(pace.min_interval, pace.max_interval)
+        self._listens_since: float | None = None
+        """When the first job came; callbacks from before went to nobody."""
         self._rids: dict[str, int] | None = None
         """By name; made when the first hint comes, as others don't need it."""
         self._to_replan: deque[int] = deque()
@@ -96,6 +98,8 @@ class Watch:
         """Watch a job; its calendar deadline is anchored to the monotonic clock here."""
         if job.rid in self.jobs:
             return
+        if self._listens_since is None:
+            self._listens_since = now
         deadline = INFINITE if job.deadline is None else now + (job.deadline - wall)
         one = Watched(
             job, born=now - max(0.0, wall - job.created_at), deadline=deadline, next_at=first_look
@@ -346,8 +350,9 @@ class Watch:
         teaches = one.teaches and not came_late
         if ended:
             told_at = self.callbacks.ended(
-                one.rid, one.job.key.remote_id, since=one.alive_at, asked=now, counts=teaches
-            )
+                one.rid, one.job.key.remote_id, since=one.alive_at, asked=now,
+                counts=self._was_going_on(one),
+            )  # fmt: skip
             lived = 0.0 if told_at is None else (1.0 - TOLD_LATE) * (told_at - one.submitted)
             if teaches and lived > since:  # it was not by chance that we looked now
                 self.looks.looked(one.features, since, lived, ended=False)
@@ -356,6 +361,12 @@ class Watch:
             self.looks.looked(one.features, since, age, ended=ended)
         one.alive_at = max(one.alive_at, now)
         one.teaches = True
+
+    def _was_going_on(self, one: Watched) -> bool:
+        """Whether we have asked before: else it may have ended before anybody listened."""
+        if one.missing_since is not None:
+            return True
+        return one.alive_at > max(one.born, self._listens_since or 0.0)
 
     def _next_look(self, one: Watched, now: float) -> float:
         at = now + max(self._pace.min_interval, self._interval(one, now - one.submitted))

@@ -540,6 +540,40 @@ def test_jobs_that_ended_while_nobody_listened_are_not_counted(run: Any) -> None
     run(main)
 
 
+def test_jobs_that_ended_before_they_were_watched_are_not_counted(run: Any) -> None:
+    """Their callbacks are long gone; whether they had any, nobody knows."""
+    provider = Provider()
+
+    async def main() -> None:
+        async with make_poller(provider.source(batch=200)) as poller:
+            await announced(poller, provider, 150)
+            await anyio.sleep(500.0)
+            names = [provider.add(f"j{i}", at=now() - 100.0) for i in range(20)]
+            submitted_at = poller.wall() - 300.0
+            await results(await poller.watch_many(names, submitted_at=submitted_at))
+            await anyio.sleep(LATE + 1.0)
+            assert poller._loops[0].watch.callbacks.loss.chance == 0.01
+
+    run(main)
+
+
+def test_a_job_that_no_answer_has_until_its_end_is_counted(run: Any) -> None:
+    """Deployments that show a video only when it is parsed."""
+    provider = Provider()
+
+    async def main() -> None:
+        async with make_poller(provider.source(batch=200)) as poller:
+            for i in range(60):
+                job = provider.add(f"j{i}", at=now() + 5.0, visible=NEVER)
+                handle = await poller.watch(job)
+                await anyio.sleep(5.0)
+                poller.hint([job])
+                await handle.result()
+            assert poller._loops[0].watch.callbacks.loss.chance < 0.05
+
+    run(main)
+
+
 def test_stopping_and_working_are_told_once(run: Any, caplog: Any) -> None:
     """In the log, with the share that is lost."""
     provider = Provider()
