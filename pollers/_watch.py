@@ -46,8 +46,8 @@ class Watched:
     """One job that we are watching."""
 
     __slots__ = (
-        "alive_at", "born", "deadline", "features", "job", "looks", "missing_since", "next_at", "odd",
-        "rid", "seen", "submitted", "teaches", "turn_at",
+        "alive_at", "asked", "born", "deadline", "features", "job", "looks", "missing_since", "next_at",
+        "odd", "rid", "seen", "submitted", "teaches", "turn_at",
     )  # fmt: skip
 
     def __init__(self, job: Job, *, born: float, deadline: float, next_at: float) -> None:
@@ -61,6 +61,8 @@ class Watched:
         """When it was last known to be running."""
         self.teaches = job.version == 1
         """After a restart it is not known when it was last seen: until then it tells nothing."""
+        self.asked = False
+        """By this process.  What had ended before may have been announced to nobody."""
         self.turn_at: float | None = None
         self.looks = job.looks
         self.missing_since: float | None = None
@@ -87,8 +89,6 @@ class Watch:
         self._half: list[int] = []
         """The half that is under way."""
         self.callbacks = Callbacks(pace.min_interval, pace.max_interval)
-        self._listens_since: float | None = None
-        """When the first job came; callbacks from before went to nobody."""
         self._rids: dict[str, int] | None = None
         """By name; made when the first hint comes, as others don't need it."""
         self._to_replan: deque[int] = deque()
@@ -98,8 +98,6 @@ class Watch:
         """Watch a job; its calendar deadline is anchored to the monotonic clock here."""
         if job.rid in self.jobs:
             return
-        if self._listens_since is None:
-            self._listens_since = now
         deadline = INFINITE if job.deadline is None else now + (job.deadline - wall)
         one = Watched(
             job, born=now - max(0.0, wall - job.created_at), deadline=deadline, next_at=first_look
@@ -256,6 +254,7 @@ class Watch:
             one.looks += 1
             one.odd = False
             self._learn(one, seen, now=asked)
+            one.asked = True
             if seen.phase is not Phase.MISSING:
                 one.seen = True
                 one.missing_since = None
@@ -351,7 +350,7 @@ class Watch:
         if ended:
             told_at = self.callbacks.ended(
                 one.rid, one.job.key.remote_id, since=one.alive_at, asked=now,
-                counts=self._was_going_on(one),
+                counts=one.asked,
             )  # fmt: skip
             lived = 0.0 if told_at is None else (1.0 - TOLD_LATE) * (told_at - one.submitted)
             if teaches and lived > since:  # it was not by chance that we looked now
@@ -361,12 +360,6 @@ class Watch:
             self.looks.looked(one.features, since, age, ended=ended)
         one.alive_at = max(one.alive_at, now)
         one.teaches = True
-
-    def _was_going_on(self, one: Watched) -> bool:
-        """Whether we have asked before: else it may have ended before anybody listened."""
-        if one.missing_since is not None:
-            return True
-        return one.alive_at > max(one.born, self._listens_since or 0.0)
 
     def _next_look(self, one: Watched, now: float) -> float:
         at = now + max(self._pace.min_interval, self._interval(one, now - one.submitted))
