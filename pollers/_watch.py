@@ -136,8 +136,6 @@ class Watch:
         return watched
 
     def _look_sooner(self, one: Watched, due: float) -> None:
-        if any(one is other for other in self.picked):
-            return  # it is being looked at: what comes of that is what matters
         if one.turn_at is not None or due < one.next_at:
             self._again(one, min(due, one.next_at))
 
