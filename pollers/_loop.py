@@ -262,7 +262,7 @@ class Loop:
             return {}
         self._keep_at = now + KEPT_EVERY
         learned = {self._blob: self.watch.looks.dump()}
-        if self.watch.callbacks.heard:
+        if self.watch.callbacks.has_begun:
             learned[self._callbacks_blob] = self.watch.callbacks.loss.dump()
         return learned
 

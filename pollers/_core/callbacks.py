@@ -176,6 +176,11 @@ class Callbacks:
         self._relied = 1.0
 
     @property
+    def has_begun(self) -> bool:
+        """Whether any came, to this process or to an earlier one."""
+        return self.heard > 0 or self.loss.chance < 1.0
+
+    @property
     def stretch(self) -> float:
         """How many times longer intervals are than without callbacks."""
         return 1.0 / math.sqrt(self.loss.chance)
@@ -249,7 +254,7 @@ class Callbacks:
         hint = self._hints.pop(rid, None)
         if counts and hint is not None:
             self._announced(hint.at, asked)
-        elif counts and self.heard:
+        elif counts and self.has_begun:
             self._silent[name] = (asked + LATE, (since + asked) / 2.0)
         return None if hint is None else hint.at
 

@@ -17,6 +17,8 @@ import msgspec
 _VIDEO = ("videoNo", "video_no")
 _VIDEOS = ("videoNos", "video_nos", "videoIds", "video_ids", "videos")
 _TASK = ("taskId", "task_id")
+_HUGE = 10**30
+"""No id has as many digits, and Python refuses to write out thousands."""
 
 
 def videos_of(payload: Any) -> list[str]:
@@ -46,7 +48,7 @@ def _named(payload: Any, one: tuple[str, ...], many: tuple[str, ...]) -> Iterato
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str) and value:
         yield value
-    elif isinstance(value, int) and not isinstance(value, bool):
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < _HUGE:
         yield str(value)
 
 

@@ -520,6 +520,25 @@ def test_what_was_learned_outlives_a_restart(run: Any) -> None:
     run(main)
 
 
+def test_callbacks_that_stopped_with_a_restart_are_noticed(run: Any) -> None:
+    """Not one comes to the new process: what the old one learned is unlearned, in its store too."""
+    provider, store = Provider(), MemoryStore()
+
+    async def main() -> None:
+        async with make_poller(provider.source(batch=200), store=store) as poller:
+            await announced(poller, provider, 150)
+        for _ in range(2):
+            async with make_poller(provider.source(batch=200), store=store) as poller:
+                names = [provider.add(f"j{now()}-{i}", at=now() + 10.0) for i in range(10)]
+                await results(await poller.watch_many(names))
+                await anyio.sleep(LATE + 1.0)
+                last = provider.add(f"k{now()}", at=now() + 10.0)
+                await (await poller.watch(last)).result()
+                assert poller._loops[0].watch.callbacks.loss.chance > 0.9
+
+    run(main)
+
+
 def test_jobs_that_ended_while_nobody_listened_are_not_counted(run: Any) -> None:
     """After a restart, the first look finds what was announced to nobody."""
     provider, store = Provider(), MemoryStore()
