@@ -357,21 +357,21 @@ def measured(*phases: tuple[str, float, int], **settings: Any) -> World:
 
 def test_working_callbacks_spare_nine_polls_in_ten_and_most_of_the_delay() -> None:
     """One in a hundred lost: a tenth of the polls or fewer, and less delay than all polls gave."""
-    here = measured(("none", 1.0, 400), ("warm", 0.01, 200), ("good", 0.01, 600))
+    here = measured(("none", 1.0, 250), ("warm", 0.01, 200), ("good", 0.01, 400))
     assert here.polls("good") <= here.polls("none") / 8.0
     assert here.delay("good") <= here.delay("none") / 3.0
 
 
 def test_half_lost_callbacks_spare_some_polls_at_less_delay() -> None:
     """As theory has it, intervals grow by the square root of two, and half the delay is gone."""
-    here = measured(("none", 1.0, 400), ("warm", 0.5, 150), ("half", 0.5, 500))
+    here = measured(("none", 1.0, 250), ("warm", 0.5, 100), ("half", 0.5, 300))
     assert here.polls("half") <= 0.85 * here.polls("none")
     assert here.delay("half") <= 0.9 * here.delay("none")
 
 
 def test_polling_takes_over_when_callbacks_stop() -> None:
     """After two ends that nobody announced: looks and delay are soon as they were without any."""
-    here = measured(("none", 1.0, 300), ("good", 0.0, 300), ("stop", 1.0, 100), ("poll", 1.0, 200))
+    here = measured(("none", 1.0, 200), ("good", 0.0, 200), ("stop", 1.0, 80), ("poll", 1.0, 120))
     assert here.polls("good") < 0.2 * here.polls("none")
     assert here.polls("poll") == pytest.approx(here.polls("none"), rel=0.2)
     assert here.delay("poll") <= 1.3 * here.delay("none")
