@@ -79,6 +79,8 @@ class Loop:
         self._stalled_at: float | None = None
         self._told: set[str] = set()
         self._keep_at = 0.0
+        self._relies = False
+        """Whether callbacks were last said to work."""
 
     def key(self, job_id: str) -> JobKey:
         """The key of a job of this source."""
@@ -89,8 +91,9 @@ class Loop:
     async def open(self, epoch: int) -> None:
         """As the owner of the shard, take up what an earlier run left; ``load`` brings the rest."""
         self._epoch = epoch
-        kept = (await self.poller.store.blobs(self.shard)).get(self._blob)
-        self.watch.looks = Looks.load(kept)
+        kept = await self.poller.store.blobs(self.shard)
+        self.watch.looks = Looks.load(kept.get(self._blob))
+        self.watch.callbacks.load(kept.get(self._callbacks_blob))
         await self._load_page()
 
     async def load(self) -> None:
@@ -112,6 +115,11 @@ class Loop:
         """What was learned about how long jobs take, in the store."""
         return f"looks/{self.source.kind}"
 
+    @property
+    def _callbacks_blob(self) -> str:
+        """What was learned about how many callbacks are lost."""
+        return f"callbacks/{self.source.kind}"
+
     async def register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
         """Store jobs and begin to watch those that have not ended."""
         # what is stored must also be watched; and a row that ends meanwhile must not come back
@@ -132,6 +140,13 @@ class Loop:
             self.watch.add(job, now=now, wall=wall, first_look=now + SLACK)
         self._nudge.set()
 
+    def hint(self, names: Iterable[str]) -> int:
+        """These jobs are said to have changed; how many of them are watched."""
+        watched = self.watch.hint(names, now=anyio.current_time())
+        if watched:
+            self._nudge.set()
+        return watched
+
     async def cancel(self, rid: int) -> None:
         """Stop watching one job."""
         await self._commit([self.watch.unwatched(rid, wall=self.poller.wall())])
@@ -145,6 +160,7 @@ class Loop:
                 await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
             await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._trouble))
+            self._tell_of_callbacks()
 
     async def _sleep(self) -> None:
         while True:
@@ -263,7 +279,10 @@ class Loop:
         if not ended or (now < self._keep_at and ended < len(self.watch.jobs)):
             return {}
         self._keep_at = now + KEPT_EVERY
-        return {self._blob: self.watch.looks.dump()}
+        learned = {self._blob: self.watch.looks.dump()}
+        if self.watch.callbacks.has_begun:
+            learned[self._callbacks_blob] = self.watch.callbacks.loss.dump()
+        return learned
 
     def _apply(self, job: Job) -> None:
         if job.state.ended:
@@ -271,6 +290,17 @@ class Loop:
             self.poller.ended(job.rid)
         elif job.rid in self.watch.jobs:
             self.watch.jobs[job.rid].status = job.status
+
+    def _tell_of_callbacks(self) -> None:
+        callbacks = self.watch.callbacks
+        if callbacks.trusted == self._relies:
+            return
+        self._relies = callbacks.trusted
+        tell, what = (log.info, "work") if self._relies else (log.warning, "stopped")
+        tell(
+            f"pollers.callbacks_{what}", kind=self.source.kind, account=self.shard.account,
+            lost=round(callbacks.loss.chance, 3), intervals_times=round(callbacks.stretch, 1),
+        )  # fmt: skip
 
     def _tell_once(self, word: str) -> None:
         if word not in self._told and len(self._told) < MOST_WORDS:

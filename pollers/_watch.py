@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pollers._core.calendar import Calendar
+from pollers._core.callbacks import Callbacks
 from pollers._core.looks import PRICE, Looks, shortened
 from pollers._core.model import Job, Phase, Sighting
 from pollers._core.step import Step, cancel, expire, is_news, step
@@ -19,6 +20,13 @@ INFINITE = float("inf")
 
 AT_ONCE = 1.0
 """Seconds after the watch: what has ended by then may have ended long before."""
+
+TOLD_LATE = 0.1
+"""A callback is taken to come so late, as a part of the age that the job has then, or sooner."""
+
+REPLANNED = 200
+REPLAN_EVERY = 0.01
+"""Seconds between so many jobs and the next, when polling takes over from callbacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,12 @@ class Watch:
         """Halves of a batch that was refused as a whole; they go first, one at a time."""
         self._half: list[int] = []
         """The half that is under way."""
+        self.callbacks = Callbacks(pace.min_interval, pace.max_interval)
+        self._rids: dict[str, int] | None = None
+        """By name; made when the first hint comes, as others don't need it."""
+        self._replanned = 0
+        """Slots that were planned anew, of those that are to be."""
+        self._replan_at = INFINITE
 
     def add(self, job: Job, *, now: float, wall: float, first_look: float) -> None:
         """Watch a job; its calendar deadline is anchored to the monotonic clock here."""
@@ -70,6 +84,9 @@ class Watch:
         deadline = INFINITE if job.deadline is None else now + max(0.0, job.deadline - wall)
         one = self.jobs.add(job, born=now - max(0.0, wall - job.created_at), deadline=deadline)
         self._turns.add(one.slot, first_look)
+        if self._rids is not None:
+            self._rids[job.key.remote_id] = job.rid
+        self.callbacks.begin(job.rid, job.key.remote_id, now)
         if deadline < INFINITE:
             self._overdue.add(one.slot, self._over_at(one.slot))
 
@@ -79,10 +96,29 @@ class Watch:
         if one is not None:
             self._put_off.pop(one.slot, None)
             self._children.pop(rid, None)
+            if self._rids is not None:
+                self._rids.pop(one.remote_id, None)
             self.jobs.pop(rid)
+        self.callbacks.forget(rid)
 
     def _over_at(self, slot: int) -> float:
         return self._put_off.get(slot, self.jobs.deadline[slot] + self._pace.final_grace)
+
+    def hint(self, names: Iterable[str], *, now: float) -> int:
+        """Somebody says that these have changed: they are due; how many of them are watched."""
+        if self._rids is None:
+            self._rids = {one.remote_id: rid for rid, one in self.jobs.items()}
+        watched = 0
+        for name in names:
+            rid = self._rids.get(name)
+            if rid is None:
+                self.callbacks.hint_of_stranger(name, now)
+                continue
+            watched += 1
+            due = self.callbacks.hint(rid, now)
+            if due is not None:
+                self._turns.hasten(self.jobs[rid].slot, due)
+        return watched
 
     def next_look(self) -> float:
         """When the next job is due."""
@@ -91,6 +127,10 @@ class Watch:
         return min(self._turns.next_at(), self._dear_turns.next_at())
 
     def next_overdue(self) -> float:
+        """When something other than a look is next to be done (``overdue``)."""
+        return min(self._next_expiry(), self.callbacks.next_verdict(), self._replan_at)
+
+    def _next_expiry(self) -> float:
         """When the next job has waited long enough for its last look."""
         return self._overdue.first()
 
@@ -174,19 +214,33 @@ class Watch:
         """Seconds of delay that a look at a job would save now, on average."""
         jobs = self.jobs
         alive_at, submitted = jobs.alive_at[slot], jobs.submitted[slot]
-        if now >= min(jobs.deadline[slot], alive_at + max(self._pace.max_interval, starved)):
+        if now >= min(jobs.deadline[slot], alive_at + max(self._longest, starved)):
             return INFINITE  # a limit never stretches a deadline, and starves nobody
-        return self.looks.index(jobs.features(slot), alive_at - submitted, now - submitted)
+        if self.callbacks.is_open(jobs.rid[slot]):
+            return INFINITE
+        index = self.looks.index(jobs.features(slot), alive_at - submitted, now - submitted)
+        return self.callbacks.loss.chance * index
 
     def worth_at(self, slot: int, price: float, starved: float) -> float:
         """When a look at a job will be worth a price, or must be."""
         jobs = self.jobs
+        if self.callbacks.is_open(jobs.rid[slot]):
+            return jobs.at[slot]
         age = jobs.alive_at[slot] - jobs.submitted[slot]
-        latest = age + max(self._pace.max_interval, starved)
+        latest = age + max(self._longest, starved)
         at = jobs.submitted[slot] + self.looks.due(
-            jobs.features(slot), age, price=price, latest=latest, ahead=False
+            jobs.features(slot),
+            age,
+            price=price / self.callbacks.loss.chance,
+            latest=latest,
+            ahead=False,
         )
         return min(at, jobs.deadline[slot])
+
+    @property
+    def _longest(self) -> float:
+        """Seconds between two looks at most, if no limit holds them up."""
+        return self._pace.max_interval * self.callbacks.stretch
 
     def saw(
         self, sightings: Mapping[str, Sighting], *, asked: float, now: float, wall: float
@@ -204,6 +258,7 @@ class Watch:
             one.looks += 1
             one.odd = False
             self._learn(one, seen, now=asked)
+            one.asked = True
             if seen.children:
                 self._children[one.rid] = seen.children
             if seen.phase is not Phase.MISSING:
@@ -218,8 +273,10 @@ class Watch:
                     grace=grace,
                 )  # fmt: skip
                 steps.append((one.rid, news))
+            hinted = self.callbacks.goes_on(one.rid, asked=asked)
             # a deadline that passed while we were asking: the look that decides is due at once
-            self._turns.add(one.slot, min(self._next_look(one, now), max(now, one.deadline)))
+            soon = max(now, min(one.deadline, hinted))
+            self._turns.add(one.slot, min(self._next_look(one, now), soon))
         return steps
 
     def failed(self, *, now: float, retry_at: float, odd: bool = False) -> None:
@@ -243,6 +300,8 @@ class Watch:
 
     def overdue(self, *, now: float, wall: float, blocked: str | None) -> list[Step]:
         """Jobs whose deadline is past and whose last look can't come about (``blocked`` says why)."""
+        self.callbacks.settle(now)
+        self._replan(now)
         over: list[Step] = []
         while self._overdue.first() <= now:
             one = Watched(self.jobs, self._overdue.take())
@@ -256,6 +315,24 @@ class Watch:
                 self._put_off[one.slot] = now + max(self._pace.final_grace, 1.0)
                 self._overdue.add(one.slot, self._put_off[one.slot])
         return over
+
+    def _replan(self, now: float) -> None:
+        """Callbacks have stopped: nobody may wait for the safety net; some jobs at a time."""
+        if self.callbacks.takes_over:
+            self.callbacks.takes_over = False
+            self._replanned = 0
+            self._replan_at = now
+        if now < self._replan_at:
+            return
+        begin, jobs = self._replanned, self.jobs
+        self._replanned = min(begin + REPLANNED, len(jobs.rid))
+        for slot in range(begin, self._replanned):
+            one = Watched(jobs, slot)
+            if self._turns.is_ahead(slot, now):
+                seen = one.alive_at - one.submitted
+                at = one.alive_at + max(self._pace.min_interval, self._interval(one, seen))
+                self._turns.hasten(slot, max(now, at))
+        self._replan_at = now + REPLAN_EVERY if self._replanned < len(jobs.rid) else INFINITE
 
     def unwatched(self, rid: int, *, wall: float) -> Step:
         """Somebody does not want to watch this one any more."""
@@ -283,7 +360,16 @@ class Watch:
         since, age = one.alive_at - one.submitted, now - one.submitted
         # one that had ended when we came, or may have, says nothing of when it began
         came_late = ended and one.looks == 1 and not one.is_dated and age < AT_ONCE
-        if one.teaches and not came_late:
+        teaches = one.teaches and not came_late
+        if ended:
+            told_at = self.callbacks.ended(
+                one.rid, one.remote_id, since=one.alive_at, asked=now, counts=one.asked
+            )
+            lived = 0.0 if told_at is None else (1.0 - TOLD_LATE) * (told_at - one.submitted)
+            if teaches and lived > since:  # it was not by chance that we looked now
+                self.looks.looked(one.features, since, lived, ended=False)
+                since = lived
+        if teaches:
             self.looks.looked(one.features, since, age, ended=ended)
         one.alive_at = max(one.alive_at, now)
         one.teaches = True
@@ -297,7 +383,7 @@ class Watch:
         if self._turns.crowded:
             return 0.0  # its turn comes by what a look is worth, later than it would be due
         due = self.looks.due(
-            one.features, age, price=self._pace.look_price, latest=age + self._pace.max_interval,
-            ahead=not self._turns.held_up,
+            one.features, age, price=self._pace.look_price / self.callbacks.loss.chance,
+            latest=age + self._longest, ahead=not self._turns.held_up,
         )  # fmt: skip
         return shortened(due - age, self._chance())

@@ -38,7 +38,7 @@ from pollers._watch import INFINITE, Pace
 from pollers.errors import JobPruned, PollerStopped, StoreError
 from pollers.sinks.base import Sink
 from pollers.sinks.callback import Callback
-from pollers.sources.base import Source
+from pollers.sources.base import Source, hinted_by
 from pollers.store import Store, open_store
 from resilience import ResilienceError
 
@@ -67,7 +67,8 @@ class Poller:
         keep: seconds after its end that a job is kept with its events; None is for ever.  Whatever
             its age, a job stays while a sink, running or not, still has to get one of its events or
             has parked one.
-        min_interval, max_interval: seconds between looks at one job.
+        min_interval, max_interval: seconds between looks at one job.  While callbacks announce ends
+            (:meth:`hint`), the longest grows with their share: to ten times, if hardly any is lost.
         look_price: seconds of delay that a look at one job must save on average, or it waits.  A
             quarter of it means half the delay for twice the looks.  How long jobs take is learned;
             with nothing learned yet, intervals are the root of the age (at ``0.25``).
@@ -417,6 +418,57 @@ class Poller:
         await self.news.wait()  # registered a moment ago, and not yet in our hands
         return await self.result_of(rid)
 
+    # -- callbacks ----------------------------------------------------------------------------
+
+    def hint(
+        self, ids: Iterable[str], *, kind: str | None = None, account: str | None = None
+    ) -> int:
+        """Something says that these jobs have changed: they are due at once; nothing is waited for.
+
+        For a callback that came your own way (a queue).  Nothing is believed: the look decides.  A job
+        is looked at once in ``min_interval`` for it at most; one that goes on is looked at more often
+        for half a minute, as hints may be early; ids that nobody watches yet are kept for a minute.
+        Call it in the event loop of the poller.
+
+        Args:
+            ids: the provider's ids.
+            kind: of the sources meant; all by default.
+            account: of the sources meant; all by default.
+
+        Returns:
+            How many of them are watched.
+
+        Raises:
+            PollerStopped: the poller ended.
+            ValueError: no such source.
+            TypeError: one text instead of a list of ids.
+        """
+        if isinstance(ids, str):
+            raise TypeError(f"hint({ids!r}): give a list of ids, not one text")
+        self._check_running()
+        named = list(ids)
+        return sum(loop.hint(named) for loop in self._fitting(kind, account))
+
+    def take_callback(self, payload: Any) -> int | None:
+        """Look at the jobs that a provider's callback speaks of, as :meth:`hint` does.
+
+        Args:
+            payload: its body, decoded from JSON; any value.
+
+        Returns:
+            How many of these jobs are watched; None if no source knows such a payload.
+
+        Raises:
+            PollerStopped: the poller ended.
+        """
+        self._check_running()
+        watched = None
+        for loop in self._loops:
+            names = hinted_by(loop.source, payload)
+            if names is not None:
+                watched = (watched or 0) + loop.hint(names)
+        return watched
+
     # -- events -------------------------------------------------------------------------------
 
     def events(self, *, after: str | None = None) -> AsyncIterator[Event]:
@@ -502,15 +554,22 @@ class Poller:
             raise PollerStopped(str(self._stopped)) from self._stopped.__cause__
 
     def _loop_for(self, kind: str | None, account: str | None) -> Loop:
+        fitting = self._fitting(kind, account)
+        if len(fitting) != 1:
+            raise self._misfit(len(fitting), kind, account)
+        return fitting[0]
+
+    def _fitting(self, kind: str | None, account: str | None) -> list[Loop]:
         fitting = [
             loop
             for loop in self._loops
             if (kind is None or loop.source.kind == kind)
             and (account is None or loop.shard.account == account)
         ]
-        if len(fitting) != 1:
-            known = ", ".join(f"{o.source.kind} of {o.shard.account}" for o in self._loops)
-            raise ValueError(
-                f"kind={kind!r}, account={account!r} fit {len(fitting)} sources of: {known}"
-            )
-        return fitting[0]
+        if not fitting:
+            raise self._misfit(0, kind, account)
+        return fitting
+
+    def _misfit(self, count: int, kind: str | None, account: str | None) -> ValueError:
+        known = ", ".join(f"{o.source.kind} of {o.shard.account}" for o in self._loops)
+        return ValueError(f"kind={kind!r}, account={account!r} fit {count} sources of: {known}")

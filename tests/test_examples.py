@@ -12,6 +12,7 @@ def test_every_example_is_in_this_file():
     """No example is left out; those of frameworks are run in ``test_examples_frameworks``."""
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "aiohttp_app",
+        "callbacks_app",
         "fastapi_app",
         "guard_a_session",
         "my_own_api",
@@ -35,6 +36,14 @@ async def test_watch_videos_sees_both_ends():
     """One video is parsed, the other can't be."""
     ends = await load("watch_videos").on_this_machine()
     assert [type(event).__name__ for event in ends] == ["JobSucceeded", "JobFailed"]
+
+
+async def test_callbacks_app_loses_no_end():
+    """Real callbacks over HTTP, about half of them lost: those that came were taken, all ends found."""
+    ends, emulator = await load("callbacks_app").on_this_machine()
+    assert [type(event).__name__ for event in ends] == ["JobSucceeded"] * 8
+    assert {called.status for called in emulator.callbacks if not called.lost} == {200}
+    assert 1 <= sum(called.lost for called in emulator.callbacks) <= 7
 
 
 async def test_remember_and_search_finds_what_was_added():

@@ -8,6 +8,7 @@ _MODULES = {
     "resilience.adapters.backoff": "backoff",
     "pollers": "pollers",
     "pollers.sources": "sources",
+    "pollers.callbacks": "callbacks",
     "pollers.emulator": "emulator",
 }
 

@@ -27,7 +27,7 @@ BLOCK = 1024
 MOST_TOLD = 1000
 """Different things that were told about jobs and are held once each."""
 
-_TEACHES, _ODD, _DATED = 1, 2, 4
+_TEACHES, _ODD, _DATED, _ASKED = 1, 2, 4, 8
 
 
 class Index:
@@ -257,6 +257,8 @@ class Watched:
     """The API refuses to look at it; it is asked for alone, or it would spoil every batch."""
     is_dated = _Flag(_DATED)
     """Whether it was said when the work was handed in."""
+    asked = _Flag(_ASKED)
+    """By this process.  What had ended before may have been announced to nobody."""
 
     def __init__(self, table: Table, slot: int) -> None:
         self.table = table

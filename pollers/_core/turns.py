@@ -108,6 +108,16 @@ class Turns:
         self._jobs.place[slot] = self._is_later
         self._later.add(slot, at)
 
+    def hasten(self, slot: int, at: float) -> None:
+        """Let a job be due sooner, whatever it is worth; not one that is being looked at."""
+        place = self._jobs.place[slot]
+        if place != OUT and (place == self._is_waiting or at < self._jobs.at[slot]):
+            self.add(slot, at)
+
+    def is_ahead(self, slot: int, now: float) -> bool:
+        """Whether a job is not due yet."""
+        return self._at(slot, self._is_later) > now
+
     def next_at(self) -> float:
         """When the next job is due."""
         return 0.0 if self._waiting.first() < math.inf else self._later.first()
@@ -156,10 +166,10 @@ class Turns:
 
     def _best(self, now: float, most: int) -> list[int]:
         """Those whose entry says that it is their turn and some more, the best last."""
-        found: list[int] = []
-        while len(found) < CANDIDATES * most and self._waiting.first() < math.inf:
-            found.append(self._waiting.take())
-        found.reverse()
+        met: dict[int, None] = {}  # one that was hastened may have two entries for one instant
+        while len(met) < CANDIDATES * most and self._waiting.first() < math.inf:
+            met[self._waiting.take()] = None
+        found = [*reversed(met)]
         if len(found) > most:
             found.sort(key=lambda slot: self._value.worth(slot, now, self.starved))
         return found

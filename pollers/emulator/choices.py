@@ -17,6 +17,16 @@ def one_of(what: str, value: str, allowed: Collection[str]) -> None:
         raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {value!r}")
 
 
+def share_of(what: str, value: float) -> None:
+    """Refuse what is no share of anything.
+
+    Raises:
+        ValueError: The value isn't between 0 and 1.
+    """
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{what} must be between 0 and 1, not {value!r}")
+
+
 def changed(settings: T, at_start: Collection[str], changes: Mapping[str, object]) -> T:
     """Settings (a dataclass) with others over them.
 

@@ -50,6 +50,7 @@ class Called:
         payload: What it said.
         status: HTTP status of the receiver's answer; None if there was none.
         lost: Whether a setting kept it from being made.
+        forged: Whether a stranger made it, and nothing in it is true.
     """
 
     time: float
@@ -57,6 +58,7 @@ class Called:
     payload: dict[str, str]
     status: int | None = None
     lost: bool = False
+    forged: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The record as plain data."""

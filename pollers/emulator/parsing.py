@@ -4,8 +4,8 @@ Parsing takes at least the seconds the settings say, counted from the upload; th
 inside them.  The status is not set by a timer: as soon as the decode is done, the video is told at
 which instant it ends, and the clock does the rest.  Only a callback needs a task that waits.
 
-A callback is one POST of JSON, with no signature and no second try, as documented.  It says "FAIL"
-where reads say PARSE_ERROR or FAILED, and the early one says "PARSE" of a video nobody has parsed.
+A callback says "FAIL" where reads say PARSE_ERROR or FAILED, and the early one says "PARSE" of a
+video nobody has parsed.  How callbacks go wrong is in `calling`.
 """
 
 import asyncio
@@ -14,13 +14,12 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
+from .calling import calls_about, forge_callback, post_callback
 from .decoding import Facts, StoppedError, UndecodableError, decode
-from .log import Called
 from .provider import now
 from .state import State
 from .videos import PARSE, PARSE_ERROR, Video
 
-_CALLBACK_TIMEOUT = aiohttp.ClientTimeout(total=30)
 _FETCH_CHUNK = 256 * 1024
 _MAX_URL_BYTES = 1024**3
 
@@ -47,9 +46,14 @@ async def parse(state: State, video: Video, source: Path | URL) -> None:
 
 
 async def call_back_early(state: State, video: Video) -> None:
-    """Make the first callback when parsing begins, if the settings want it early."""
-    if state.settings.callback_early and state.settings.callback_times > 0:
+    """Make the callbacks when parsing begins, if the settings want any: true ones and forged ones."""
+    calls = calls_about(state, video.video_no)
+    if calls.early:
         await _call_back(state, video, PARSE)
+    if calls.forged and video.callback is not None:
+        nobody = f"{video.video_no}-forged"
+        for number, status in ((video.video_no, "FAIL"), (nobody, PARSE)):
+            await forge_callback(state, video.callback, {"videoNo": number, "status": status})
 
 
 async def call_back_at_end(state: State, video: Video) -> None:
@@ -57,7 +61,7 @@ async def call_back_at_end(state: State, video: Video) -> None:
     if video.callback is None:
         return
     await asyncio.sleep(max(0.0, video.terminal_at - now()))
-    for _ in range(state.settings.callback_times - state.settings.callback_early):
+    for _ in range(calls_about(state, video.video_no).at_end):
         if state.library.view.get(video.video_no) is video:  # nobody calls about a deleted one
             await _call_back(state, video, PARSE if video.good else "FAIL")
 
@@ -103,23 +107,3 @@ async def _call_back(state: State, video: Video, status: str) -> None:
     if state.settings.callback_client_id is not None:
         payload["clientId"] = state.settings.callback_client_id
     await post_callback(state, video.callback, payload)
-
-
-async def post_callback(state: State, target: str, payload: dict[str, str]) -> None:
-    """POST a callback once, or lose it by chance; either goes into the log."""
-    at, url = now(), _without_query(target)
-    if state.chance.random() < state.settings.callback_loss:
-        state.called.append(Called(time=at, url=url, payload=payload, lost=True))
-        return
-    answer: int | None = None
-    try:
-        client = state.engine.client
-        async with client.post(target, json=payload, timeout=_CALLBACK_TIMEOUT) as response:
-            answer = response.status
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-        pass  # one try and no more: that is the API's promise
-    state.called.append(Called(time=at, url=url, payload=payload, status=answer))
-
-
-def _without_query(url: str) -> str:
-    return url.partition("?")[0]

@@ -21,8 +21,9 @@ from typing import Any
 
 from yarl import URL
 
+from .calling import calls_about, forge_callback, post_callback
 from .exchange import Exchange, Handler
-from .parsing import call_back_at_end, call_back_early, post_callback
+from .parsing import call_back_at_end, call_back_early
 from .provider import now
 from .requests import json_object
 from .scrapes import Scrape
@@ -149,14 +150,16 @@ def _begin(
 
 async def _call_back(state: State, scrape: Scrape, target: str) -> None:
     """Tell that the scraping is over; early is while it has only begun, and always well."""
-    early, times = state.settings.callback_early, state.settings.callback_times
-    if early and times > 0:
+    calls = calls_about(state, scrape.task_id)
+    if calls.early:
         await post_callback(state, target, {"taskId": scrape.task_id, "status": "SUCCEEDED"})
+    if calls.forged:
+        await forge_callback(state, target, {"taskId": scrape.task_id, "status": "FAILED"})
     if math.isinf(scrape.finished_at):
         return
     await asyncio.sleep(max(0.0, scrape.finished_at - now()))
     status = "SUCCEEDED" if scrape.videos else "FAILED"
-    for _ in range(times - early):
+    for _ in range(calls.at_end):
         await post_callback(state, target, {"taskId": scrape.task_id, "status": status})
 
 

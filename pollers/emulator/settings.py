@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict, get_args
 
-from .choices import changed, one_of
+from .choices import changed, one_of, share_of
 from .faults import interface_of
 from .quotas import DOCUMENTED_LIMITS, Limit
 from .videos import Video
@@ -16,6 +16,8 @@ from .wire import NO_PERMISSION, Dialect, Speech, TaskListing
 
 ChatEnd = Literal["envelope", "text"]
 ParseSeconds = float | Callable[[Video], float]
+
+_SHARES = ("callback_early", "callback_loss", "callback_doubled", "callback_forged")
 
 _BASE_SECONDS = 0.1
 _SECONDS_PER_SECOND = 0.05
@@ -52,9 +54,13 @@ class Settings:
             `videos` with their status and their number under "video_no" or "videoNo"; None:
             "video_ids" in 2025, "video_no" in 2026.
         scrape_seconds: Seconds between two videos of a scraper task that was posted.
-        callback_early: Whether the first callback is made when parsing begins (still with "PARSE").
+        callback_early: Share of the videos and tasks whose first callback is made when parsing begins
+            (still with "PARSE"); True is all of them.
         callback_times: How often a callback is made: 1, 2 for doubled, 0 for lost.
         callback_loss: Chance that a callback is lost, drawn from the seeded generator.
+        callback_doubled: Share of the videos and tasks whose last callback is made once more.
+        callback_forged: Share of the videos and tasks about which a stranger calls too, when parsing
+            begins: with "FAIL", and with "PARSE" about a video that doesn't exist.
         decode: Whether uploads are decoded with PyAV; None: if it is installed.
         decode_workers: Videos decoded at the same time.
         parse_seconds: Seconds from upload to the end of parsing, or a function of the video
@@ -88,9 +94,11 @@ class Settings:
     callback_client_id: str | None = None
     task_listing: TaskListing | None = None
     scrape_seconds: float = 0.5
-    callback_early: bool = False
+    callback_early: float = 0.0
     callback_times: int = 1
     callback_loss: float = 0.0
+    callback_doubled: float = 0.0
+    callback_forged: float = 0.0
     decode: bool | None = None
     decode_workers: int = 2
     parse_seconds: ParseSeconds = default_parse_seconds
@@ -108,6 +116,8 @@ class Settings:
         one_of("wrong_key_code", self.wrong_key_code, ("9009", "0401"))
         one_of("repeated_delete", self.repeated_delete, ("0409", "ignored"))
         one_of("chat_end", self.chat_end, ("envelope", "text"))
+        for name in _SHARES:
+            share_of(name, getattr(self, name))
         for name in self.limits:
             interface_of(name)
         if self.task_listing is not None:
@@ -175,9 +185,11 @@ class Options(TypedDict, total=False):
     callback_client_id: str | None
     task_listing: TaskListing | None
     scrape_seconds: float
-    callback_early: bool
+    callback_early: float
     callback_times: int
     callback_loss: float
+    callback_doubled: float
+    callback_forged: float
     decode: bool | None
     decode_workers: int
     parse_seconds: ParseSeconds

@@ -58,6 +58,9 @@ class Source(Protocol):
 
     ``watch_options``, where a source has it, names the options of ``Poller.watch`` that it takes
     (``"expect"``, ``"settle"``); they come back in the ``features`` of the job.
+
+    ``hinted(payload)``, where a source has it, gives the ids of its jobs that a provider's callback
+    speaks of (decoded JSON of any shape, from anybody), or None if that isn't a payload of its kind.
     """
 
     provider: str
@@ -72,6 +75,12 @@ class Source(Protocol):
     async def look(self, guard: Guard, pick: PickJobs) -> Mapping[str, Sighting]:
         """Look at the jobs that ``pick`` gives.  ``guard`` is the source's own, set to one attempt."""
         ...
+
+
+def hinted_by(source: Source, payload: Any) -> list[str] | None:
+    """What a source makes of a callback's payload; None if it knows no such, or no callbacks."""
+    hinted: Callable[[Any], list[str] | None] | None = getattr(source, "hinted", None)
+    return None if hinted is None else hinted(payload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

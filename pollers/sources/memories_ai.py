@@ -17,6 +17,7 @@ import aiohttp
 import anyio
 
 from pollers._core.model import Sighting
+from pollers.sources._callbacks import videos_of
 from pollers.sources._http import deployment_of, guard_for, number_of, object_of, whole
 from pollers.sources.base import Pick, StatusWords
 from resilience import FatalError, Guard
@@ -87,6 +88,10 @@ class MemoriesVideos:
             asked = pick(self.batch)
             found = {}
         return await self._otherwise(guard, asked, found)
+
+    def hinted(self, payload: Any) -> list[str] | None:
+        """The videos that a callback names; None if it names none."""
+        return videos_of(payload) or None
 
     async def _by_numbers(self, guard: Guard, pick: Pick, asked: list[str]) -> dict[str, Sighting]:
         async def list_videos() -> aiohttp.ClientResponse | None:

@@ -22,6 +22,7 @@ import anyio
 
 from pollers._core.children import Family, fold, found, is_whole, listed, still_open
 from pollers._core.model import Phase, Sighting
+from pollers.sources._callbacks import tasks_of, videos_of
 from pollers.sources._http import object_of
 from pollers.sources.base import Asked, PickJobs, printable
 from pollers.sources.memories_ai import (
@@ -94,6 +95,8 @@ class MemoriesScrapes:
         self._settle = settle
         self._grace = grace
         self._families: dict[str, Family] = {}
+        self._task_of: dict[str, str] = {}
+        """By the number of each video in a family."""
         self._free_at = -math.inf
         """Loop time from which the next request for a task may go."""
 
@@ -122,6 +125,14 @@ class MemoriesScrapes:
         self._remember(families, seen)
         return {one.remote_id: one for one in seen}
 
+    def hinted(self, payload: Any) -> list[str] | None:
+        """The tasks that a callback names, or of which it names a video; None if it names neither."""
+        tasks, videos = tasks_of(payload), videos_of(payload)
+        if not tasks and not videos:
+            return None
+        of_videos = (self._task_of[number] for number in videos if number in self._task_of)
+        return list(dict.fromkeys((*tasks, *of_videos)))
+
     def _picked(self, pick: PickJobs) -> list[str]:
         """The tasks to look at: as many as have no more videos than a look asks for."""
         task_ids = pick(self.batch, dear=self._is_dear)
@@ -144,9 +155,15 @@ class MemoriesScrapes:
         """What is known of its videos; what an earlier row of the task had may be out of date."""
         family = self._families.get(job.remote_id)
         if family is not None and family.rid != job.rid:
-            del self._families[job.remote_id]
+            self._forget(job.remote_id)
             return None
         return family
+
+    def _forget(self, task_id: str) -> None:
+        family = self._families.pop(task_id, None)
+        for number in family.ids if family else ():
+            if self._task_of.get(number) == task_id:
+                del self._task_of[number]
 
     def _told(self, job: Asked) -> dict[str, Any]:
         """What its watcher said about this task, else what holds for all."""
@@ -173,10 +190,14 @@ class MemoriesScrapes:
                 raise
             data = {}
         if not data:
-            self._families.pop(task_id, None)
+            self._forget(task_id)
             return {}
         family = self._families.setdefault(task_id, Family(rid=job.rid))
-        listed(family, _numbers(data), asked=asked, now=anyio.current_time())
+        numbers = _numbers(data)
+        for number in set(family.ids).difference(numbers):
+            self._task_of.pop(number, None)
+        self._task_of.update(dict.fromkeys(numbers, task_id))
+        listed(family, numbers, asked=asked, now=anyio.current_time())
         return dict(sightings_of(data))
 
     async def _look_up(self, guard: Guard, numbers: list[str]) -> dict[str, Sighting]:
@@ -207,11 +228,13 @@ class MemoriesScrapes:
     def _remember(self, families: Mapping[str, Family], seen: list[Sighting]) -> None:
         """Keep what the next look needs, and of too many tasks those that were seen last."""
         for one in seen:
-            del self._families[one.remote_id]
             if one.phase in (Phase.PENDING, Phase.MISSING):
+                del self._families[one.remote_id]
                 self._families[one.remote_id] = families[one.remote_id]
+            else:
+                self._forget(one.remote_id)
         while len(self._families) > MOST_FAMILIES:
-            del self._families[next(iter(self._families))]
+            self._forget(next(iter(self._families)))
 
 
 def _numbers(data: Mapping[str, Any]) -> list[str]:

@@ -136,6 +136,10 @@ async def test_not_running() -> None:
         {"limits": {"gossip": (1, 1.0)}},
         {"chat_end": "silence"},
         {"limits": {"list": (-1, 1.0)}},
+        {"callback_loss": 1.1},
+        {"callback_early": -0.1},
+        {"callback_doubled": 2},
+        {"callback_forged": float("nan")},
     ],
     ids=str,
 )

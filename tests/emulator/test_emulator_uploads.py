@@ -340,6 +340,45 @@ async def test_lost_callback(start, receiver) -> None:
     assert [called.lost for called in api.emulator.callbacks] == [True]
 
 
+async def test_forged_callbacks(start, receiver) -> None:
+    """A stranger says that a video failed that is still parsed, and that one is parsed that isn't there."""
+    api = await start(callback_forged=1.0, callback_loss=1.0, parse_seconds=0.05)
+    number = (await api.upload(callback=f"{receiver.url}/hook"))["data"]["videoNo"]
+    assert await receiver.wait(2) == [
+        {"videoNo": number, "status": "FAIL"},
+        {"videoNo": f"{number}-forged", "status": "PARSE"},
+    ]
+    assert (await ended(api, number))["status"] == "PARSE"
+    await asyncio.sleep(0.02)
+    said = [(called.forged, called.lost) for called in api.emulator.callbacks]
+    assert said == [(True, False), (True, False), (False, True)]
+
+
+async def test_shares_of_early_doubled_and_forged_callbacks(start, receiver) -> None:
+    """Of so many videos each share goes wrong in its way, the same ones with the same seed."""
+    names = [f"VI{i}" for i in range(60)]
+
+    async def called() -> list[tuple[str, bool]]:
+        api = await start(callback_early=0.5, callback_doubled=0.4, callback_forged=0.3, seed=5)
+        for name in names:
+            api.emulator.add_video(name, parse_after=0.02, callback=f"{receiver.url}/hook")
+        async with asyncio.timeout(5):
+            while (
+                len({one.payload["videoNo"] for one in api.emulator.callbacks if not one.forged})
+                < 60
+            ):
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        return [(one.payload["videoNo"], one.forged) for one in api.emulator.callbacks]
+
+    first, second = await called(), await called()
+    assert sorted(first) == sorted(second)
+    true = [name for name, forged in first if not forged]
+    # half of them have only the early one, and of the other half four in ten have two
+    assert 6 <= len(true) - len(names) <= 20
+    assert 2 * 10 <= len(first) - len(true) <= 2 * 26
+
+
 @pytest.mark.parametrize("hook", ["http://127.0.0.1:1/hook", "nonsense", None])
 async def test_callbacks_are_tried_once(start, receiver, hook) -> None:
     """A receiver that fails, or isn't there, is not called again and harms nothing."""
