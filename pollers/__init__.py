@@ -15,6 +15,7 @@ from pollers._core.events import (
 )
 from pollers._core.model import Child, Job, JobKey, Sighting, State
 from pollers._handle import JobHandle
+from pollers._health import Health, Problem
 from pollers.errors import (
     BadCursor,
     BadStore,
@@ -34,6 +35,7 @@ __all__ = (
     "Event",
     "EventRefused",
     "Fenced",
+    "Health",
     "Job",
     "JobCancelled",
     "JobChanged",
@@ -50,6 +52,7 @@ __all__ = (
     "PollerResumed",
     "PollerStalled",
     "PollerStopped",
+    "Problem",
     "Sighting",
     "State",
     "StoreBusy",

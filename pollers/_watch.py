@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pollers._core.gauges import Ages
 from pollers._core.looks import PRICE, Looks, shortened
 from pollers._core.model import Job, Phase, Sighting, Transition
 from pollers._core.step import expire, step
@@ -38,8 +39,8 @@ class Watched:
     """One job that we are watching."""
 
     __slots__ = (
-        "alive_at", "born", "deadline", "features", "job", "looks", "missing_since", "next_at", "odd",
-        "rid", "seen", "submitted", "teaches", "turn_at",
+        "alive_at", "born", "deadline", "features", "job", "looked_at", "looks", "missing_since",
+        "next_at", "odd", "rid", "seen", "submitted", "teaches", "turn_at",
     )  # fmt: skip
 
     def __init__(self, job: Job, *, born: float, deadline: float, next_at: float) -> None:
@@ -54,6 +55,8 @@ class Watched:
         self.teaches = job.version == 1
         """After a restart it is not known when it was last seen: until then it tells nothing."""
         self.turn_at: float | None = None
+        self.looked_at = 0
+        """The second of its last look, as ``Watch.ages`` counts it."""
         self.looks = job.looks
         self.missing_since: float | None = None
         self.seen = job.status is not None
@@ -69,6 +72,10 @@ class Watch:
         self.jobs: dict[int, Watched] = {}
         self.picked: list[Watched] = []
         self.looks = Looks()
+        self.ages = Ages()
+        """When jobs were last looked at; or first watched, or taken up."""
+        self.brackets: list[float] = []
+        """Of each job that the last look found ended: seconds in which that must have happened."""
         self._pace = pace
         self._batch = batch
         self._chance = chance
@@ -88,6 +95,7 @@ class Watch:
             job, born=now - max(0.0, wall - job.created_at), deadline=deadline, next_at=first_look
         )
         self.jobs[job.rid] = one
+        one.looked_at = self.ages.enter(now)
         self._turns.add(one)
         if deadline < INFINITE:
             # it may have passed while nobody was running: there is always time for one more look
@@ -95,7 +103,14 @@ class Watch:
 
     def remove(self, rid: int) -> Watched | None:
         """Stop watching; the heaps forget it when they come to it."""
-        return self.jobs.pop(rid, None)
+        one = self.jobs.pop(rid, None)
+        if one is not None:
+            self.ages.leave(one.looked_at)
+        return one
+
+    def due(self, now: float) -> int:
+        """How many jobs are due, counted up to ``turns.MOST_COUNTED``."""
+        return self._turns.due(now)
 
     def next_look(self) -> float:
         """When the next job is due."""
@@ -186,10 +201,12 @@ class Watch:
         """
         transitions = []
         self._half = []
+        self.brackets = []
         for one in self._take_picked():
             seen = sightings.get(one.job.key.remote_id)
             seen = seen or Sighting(remote_id=one.job.key.remote_id, phase=Phase.MISSING)
             one.looks += 1
+            one.looked_at = self.ages.again(one.looked_at, now)
             one.odd = False
             self._learn(one, seen, now=asked)
             if seen.phase is not Phase.MISSING:
@@ -264,6 +281,8 @@ class Watch:
         came_late = ended and one.looks == 1 and one.job.submitted_at is None and age < AT_ONCE
         if one.teaches and not came_late:
             self.looks.looked(one.features, since, age, ended=ended)
+            if ended:
+                self.brackets.append(max(0.0, age - since))
         one.alive_at = max(one.alive_at, now)
         one.teaches = True
 

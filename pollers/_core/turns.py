@@ -21,6 +21,9 @@ MOVED = 10
 SWEEPS = 8.0
 """A job that was left alone while each could have been looked at so many times goes first."""
 
+MOST_COUNTED = 10_000
+"""Jobs that are due are counted so far; in some milliseconds."""
+
 _SMOOTH = 0.2
 """What one batch tells of the shadow price."""
 
@@ -101,6 +104,21 @@ class Turns(Generic[T]):
             return 0.0
         self._clean(self._later)
         return self._later[0][0] if self._later else math.inf
+
+    def due(self, now: float) -> int:
+        """How many are due, counted up to ``MOST_COUNTED``."""
+        due: set[int] = set()
+        for heap, until in ((self._waiting, math.inf), (self._later, now)):
+            ahead = [0]  # of a heap's entries only those before an instant, and one behind each
+            while ahead and len(due) < MOST_COUNTED:
+                i = ahead.pop()
+                if i < len(heap) and heap[i][0] <= until:
+                    key, rid = heap[i]
+                    one = self._find(rid)
+                    if one is not None and self._key(one) == key:
+                        due.add(rid)
+                    ahead += (2 * i + 1, 2 * i + 2)
+        return len(due)
 
     def in_order(self, now: float, most: int) -> Iterator[T]:
         """Take jobs out: those that are due, by worth, then those that are next.
