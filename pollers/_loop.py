@@ -156,9 +156,8 @@ class Loop:
         self.tally.due(anyio.current_time())
         try:
             guard = self.source.guard
-            with guard.using(
-                **_LOOK, max_wait=self._max_wait()
-            ):  # not a view: that would yield to a block around the poller
+            settings: CallSettings = {**_LOOK, "max_wait": self._max_wait()}
+            with guard.using(**settings):  # not a view: a block around the poller would win
                 sightings = await self.source.look(guard, _Pick(self))
         except ResilienceError as error:
             self._count_asked()
