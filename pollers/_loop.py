@@ -5,9 +5,10 @@ request may go is the guard's.  What it adds is the order of things, and what ha
 fails.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -17,9 +18,10 @@ from pollers._core.looks import Looks
 from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
 from pollers._core.stalls import Stalls
 from pollers._core.step import cancel
-from pollers._core.tally import Tally
+from pollers._core.tally import Tally, delay_of
 from pollers._log import fit_to_tell, log
 from pollers._watch import INFINITE, Watch
+from pollers.observe import LookRecord, SaveRecord
 from pollers.sources.base import Source
 from resilience import CallSettings, FatalError, QuotaError, ResilienceError
 
@@ -58,6 +60,9 @@ class Loop:
         self.poller = poller
         self.source = source
         self.shard = Shard(source.provider, source.deployment, source.guard.account)
+        self.about = {
+            "provider": self.shard.provider, "account": self.shard.account, "kind": source.kind,
+        }  # fmt: skip
         self.watch = Watch(poller.pace, source.batch, poller.chance)
         self._epoch = 0
         self._committing = anyio.Lock()
@@ -111,8 +116,11 @@ class Loop:
         return jobs
 
     async def _register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
-        with self._writing():
+        with self._writing() as events:
             jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
+            if self.poller.telling.heard:
+                fresh = {job.rid for job in jobs if job.version == 1} - self.watch.jobs.keys()
+                events["watching"] = len(fresh)
         self._add([job for job in jobs if not job.state.ended])
         self.poller.registered(await self.poller.store.head())
         return jobs
@@ -138,7 +146,8 @@ class Loop:
             await self._sleep()
             now = anyio.current_time()
             if self.watch.next_look() <= now and self._hold_until <= now:
-                await self._look()
+                with self.poller.telling.doing("look", self.about):
+                    await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
             await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self.tally.trouble))
 
@@ -160,7 +169,8 @@ class Loop:
             with guard.using(**settings):  # not a view: a block around the poller would win
                 sightings = await self.source.look(guard, _Pick(self))
         except ResilienceError as error:
-            self._count_asked()
+            jobs = self._count_asked()
+            self._tell_look(jobs, anyio.current_time(), code=error.code, reason=error.reason)
             await self._look_failed(error)
             return
         jobs = self._count_asked()
@@ -171,8 +181,15 @@ class Loop:
         transitions = self.watch.saw(
             sightings, asked=self.asked_at, now=now, wall=self.poller.wall()
         )
-        self.tally.looked(jobs, self.watch.brackets, asked=self.asked_at, now=now)
+        delays = [delay_of(one, asked=self.asked_at, now=now) for one in self.watch.brackets]
+        self.tally.looked(jobs, delays, now)
+        self._tell_look(jobs, now, delays=tuple(delays))
         await self._commit(transitions, self._resumed())
+
+    def _tell_look(self, jobs: int, now: float, **found: Any) -> None:
+        if self.poller.telling.heard:
+            found |= {**self.about, "jobs": jobs, "elapsed": now - self.asked_at if jobs else 0.0}
+            self.poller.telling.tell(LookRecord(**found))
 
     def _max_wait(self) -> float:
         """How long a look waits for a quota before the loop takes over again to watch deadlines.
@@ -257,22 +274,30 @@ class Loop:
         """Save, then change what we hold, then tell: in this order, or a crash could lose it."""
         store = self.poller.store
         with anyio.CancelScope(shield=True):  # what is stored must be what we hold
-            with self._writing():
+            with self._writing() as events:
                 rows = await store.commit(
                     self.shard, self._epoch, transitions, notices, self._learned(transitions)
                 )
+                events.update(row.type for row in rows)
             self.tally.saved(transitions)
             for one in transitions:
                 self._apply(one.after)
             self.poller.committed(event_of(row, store.uuid) for row in rows)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        self.tally.writes(anyio.current_time())
-        try:
-            yield
-        finally:
-            self.tally.wrote(anyio.current_time())
+    def _writing(self) -> Iterator[Counter[str]]:
+        """While the store writes; whoever asked it to says which events it has stored."""
+        events: Counter[str] = Counter()
+        telling = self.poller.telling
+        with telling.doing("save", self.about):
+            self.tally.writes(anyio.current_time())
+            try:
+                yield events
+            finally:
+                self.tally.wrote(anyio.current_time())
+            if telling.heard:
+                took = self.tally.wrote_for
+                telling.tell(SaveRecord(**self.about, events=dict(events), elapsed=took))
 
     def _learned(self, transitions: Sequence[Transition]) -> dict[str, bytes]:
         """What is to be remembered besides: now and then, and when the last job ends."""

@@ -20,6 +20,7 @@ import anyio
 from pollers._core.events import Event, event_of
 from pollers._core.model import EventRow, Shard
 from pollers._log import fit_to_tell, log
+from pollers.observe import DeliveryRecord
 from pollers.sinks.base import POLICY, Sink
 from resilience import CallSettings, FatalError, Guard, ResilienceError
 
@@ -194,16 +195,29 @@ class Relay:
         return None
 
     async def _attempt(self, events: Sequence[Event]) -> None:
+        with self._poller.telling.doing("deliver", {"sink": self.sink.name}):
+            await self._deliver_to_sink(events)
+
+    async def _deliver_to_sink(self, events: Sequence[Event]) -> None:
+        began = anyio.current_time()
         try:
             await self.sink.deliver(events)
-            self.trouble = None
         except Exception as error:
             self.trouble = fit_to_tell(f"{type(error).__name__}: {error}")
+            self._tell(len(events), began, type(error).__name__)
             log.error(
                 "pollers.sink_failed", sink=self.sink.name, event_id=events[0].id,
                 events=len(events), error=self.trouble,
             )  # fmt: skip
             raise
+        self.trouble = None
+        self._tell(len(events), began)
+
+    def _tell(self, events: int, began: float, error: str | None = None) -> None:
+        took = anyio.current_time() - began
+        self._poller.telling.tell(
+            DeliveryRecord(sink=self.sink.name, events=events, elapsed=took, error=error)
+        )
 
 
 def _is_of_the_event(error: ResilienceError) -> bool:

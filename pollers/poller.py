@@ -37,8 +37,10 @@ from pollers._health import Health
 from pollers._log import crash, log
 from pollers._loop import Loop
 from pollers._relay import Relay
+from pollers._telling import Telling
 from pollers._watch import INFINITE, Pace
 from pollers.errors import JobPruned, PollerStopped, StoreError
+from pollers.observe import Observer, StateRecord
 from pollers.sinks.base import Sink
 from pollers.sinks.callback import Callback
 from pollers.sources.base import Source
@@ -55,6 +57,9 @@ CLOSING_PART = 0.2
 
 PATIENCE = 5.0
 """Seconds that callers wait for a poller that nobody has started yet."""
+
+TELL_EVERY = 10.0
+"""Seconds between two snapshots for whoever observes."""
 
 PRUNE_EVERY = 60.0
 """Seconds between two looks for what is old."""
@@ -80,6 +85,7 @@ class Poller:
         stop_within: seconds that leaving the block or :meth:`stop` may take.
         grace: seconds that a job may be missing from answers before it expires.
         final_grace: seconds after its deadline that a job waits for a last look.
+        observe: gets records of looks, saves and deliveries, and the state now and then.
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
 
@@ -100,6 +106,7 @@ class Poller:
         stop_within: float | timedelta = STOP_WITHIN,
         grace: float = 60.0,
         final_grace: float = 30.0,
+        observe: Observer | None = None,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -134,6 +141,7 @@ class Poller:
             min_interval=min_interval, max_interval=max_interval, grace=grace,
             final_grace=final_grace, look_price=look_price,
         )  # fmt: skip
+        self.telling = Telling(observe)
         self.stalls: dict[Shard, Stalls] = {}
         self._loops = [Loop(self, source) for source in sources]
         self._relays = [Relay(self, given.sink(one)) for one in sinks]
@@ -306,11 +314,18 @@ class Poller:
                 if self._stopping:  # stopped before it had begun
                     self._looking.cancel()
                 async with anyio.create_task_group() as looking:
+                    if self.telling.heard:
+                        looking.start_soon(self._guarded, self._tell_state)
                     if self._keep is not None:
                         looking.start_soon(self._guarded, self._prune, self._keep)
                     for loop in self._loops:
                         looking.start_soon(self._guarded, loop.run)
             self._still.set()
+
+    async def _tell_state(self) -> None:
+        while True:
+            self.telling.tell(StateRecord(snapshot=self.snapshot()))
+            await anyio.sleep(TELL_EVERY)
 
     async def _prune(self, keep: float) -> None:
         """Delete what is old and done with, little by little: commits go in between."""

@@ -51,13 +51,13 @@ class Tally:
         room = self._room.faded(now)
         return self._asked.faded(now) / room if room else None
 
-    def looked(self, jobs: int, brackets: Iterable[float], *, asked: float, now: float) -> None:
-        """A look succeeded: at so many jobs; some had ended within so many seconds before it."""
+    def looked(self, jobs: int, delays: Iterable[float], now: float) -> None:
+        """A look at so many jobs succeeded; the ends that it found had gone unnoticed for so long."""
         self.looks.add(jobs, now)
         self.looked_at, self.due_since = now, None
         self.failures, self.trouble = 0, None
-        for bracket in brackets:
-            self.delays.add(delay_of(bracket, asked=asked, now=now), now)
+        for delay in delays:
+            self.delays.add(delay, now)
 
     def failed(self, trouble: str) -> None:
         """A look failed."""

@@ -130,7 +130,7 @@ def test_the_delay_of_an_end():
     """Half of what brackets it, and what the answer took."""
     assert delay_of(4.0, asked=10.0, now=10.5) == 2.5
     tally = Tally()
-    tally.looked(3, [4.0, 0.0], asked=10.0, now=10.5)
+    tally.looked(3, [2.5, 0.5], 10.5)
     assert (tally.delays.count(10.5), tally.delays.mean) == (2.0, 1.5)
 
 
@@ -151,7 +151,7 @@ def test_due_since_is_the_first_look_that_failed():
         tally.due(now)
         tally.failed("down")
     assert (tally.due_since, tally.failures, tally.trouble) == (1.0, 3, "down")
-    tally.looked(1, [], asked=4.0, now=4.0)
+    tally.looked(1, [], 4.0)
     assert (tally.due_since, tally.failures, tally.trouble, tally.looked_at) == (None, 0, None, 4.0)
 
 
