@@ -26,12 +26,21 @@ from pollers.errors import (
     StoreBusy,
     StoreError,
 )
+from pollers.observe import (
+    DeliveryRecord,
+    LookRecord,
+    Observer,
+    SaveRecord,
+    StateRecord,
+    to_opentelemetry,
+)
 from pollers.poller import Poller
 
 __all__ = (
     "BadCursor",
     "BadStore",
     "Child",
+    "DeliveryRecord",
     "Event",
     "EventRefused",
     "Fenced",
@@ -47,14 +56,19 @@ __all__ = (
     "JobPruned",
     "JobSucceeded",
     "JobWatching",
+    "LookRecord",
+    "Observer",
     "Parked",
     "Poller",
     "PollerResumed",
     "PollerStalled",
     "PollerStopped",
     "Problem",
+    "SaveRecord",
     "Sighting",
     "State",
+    "StateRecord",
     "StoreBusy",
     "StoreError",
+    "to_opentelemetry",
 )

@@ -216,8 +216,10 @@ class Poller:
             self._begun = True  # and over
             self._stop(None)
             return
-        await self._drain(seconds)
-        self._stop(None)
+        try:
+            await self._drain(seconds)
+        finally:
+            self._stop(None)
         await self._ended.wait()
         await self._close()
 

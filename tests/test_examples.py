@@ -14,6 +14,7 @@ def test_every_example_is_in_this_file():
         "aiohttp_app",
         "fastapi_app",
         "guard_a_session",
+        "healthz",
         "my_own_api",
         "notebook_cell",
         "plain_script",

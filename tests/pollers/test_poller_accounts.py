@@ -164,6 +164,25 @@ def test_an_account_is_told_of_once_however_many_sources_it_has(run: Any, shared
     assert min(first.values()) < 124.0
 
 
+def test_who_did_not_find_out_goes_on_at_once(run: Any) -> None:
+    """Each would probe at a time of its own, up to 40 s later; the first to be served wakes the rest."""
+    films, songs = Provider(), Provider()
+
+    async def main() -> None:
+        guard = paper_guard("ann")
+        for provider in (films, songs):
+            provider.always = lambda _: EMPTY if anyio.current_time() < 61.0 else None
+        sources = [films.source(guard=guard, kind="films"), songs.source(guard=guard, kind="songs")]
+        async with make_poller(*sources) as poller:
+            await poller.watch(films.add("f", at=NEVER), kind="films")
+            await poller.watch(songs.add("s", at=NEVER), kind="songs")
+            await anyio.sleep(100.0)
+
+    run(main)
+    served = sorted(min(at for at in one.asked_at if at > 61.0) for one in (films, songs))
+    assert served == [80.05, pytest.approx(80.05, abs=0.5)]
+
+
 def test_a_second_reason_is_told_of_too(run: Any) -> None:
     """A key that is refused while the account is empty is another thing for a person to mend."""
     store = MemoryStore()

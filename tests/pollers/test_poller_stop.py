@@ -266,6 +266,21 @@ def test_run_returns(run: Any) -> None:
     run(main)
 
 
+def test_a_stop_that_is_cancelled_stops_all_the_same(run: Any) -> None:
+    """At once: there is no poller that neither looks nor ends."""
+
+    async def main() -> None:
+        provider = Provider()
+        async with make_poller(provider.source(), sinks=[Stubborn(deliver=NEVER)]) as poller:
+            job = await poller.watch(provider.add("a", at=NEVER))
+            with anyio.move_on_after(1.0):
+                await poller.stop(within=50.0)
+            await stop_of(job.result())
+            assert now() == 1.0
+
+    run(main)
+
+
 def test_stopped_while_it_starts(run: Any) -> None:
     """The store is just being opened: it is closed again, and nobody is asked."""
 

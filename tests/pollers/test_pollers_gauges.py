@@ -117,10 +117,10 @@ def test_the_greatest_age_is_right_to_a_second():
 def test_a_million_of_one_second_are_one_entry():
     """However many there are."""
     ages = Ages()
-    for _ in range(1000):
-        ages.enter(3.5)
-    assert ages._counts == {3: 1000}
-    assert ages.greatest(10.0) == 6.0
+    seconds = [ages.enter(1_000_003.5) for _ in range(1000)]
+    assert ages._counts == {1_000_003: 1000}
+    assert ages.greatest(1_000_010.0) == 6.0
+    assert len({id(second) for second in seconds}) == 1  # remembered a million times, held once
 
 
 # -- tallies --------------------------------------------------------------------------------------
