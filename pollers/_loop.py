@@ -97,11 +97,6 @@ class Loop:
         """Whether it has nothing to look at."""
         return not self.watch.jobs
 
-    def wake(self) -> None:
-        """Look at once: what held it up may be over."""
-        self._hold_until = anyio.current_time()
-        self._nudge.set()
-
     @property
     def _blob(self) -> str:
         """What was learned about how long jobs take, in the store."""

@@ -16,10 +16,6 @@ class Member(Protocol):
         """It has no jobs, so it won't look."""
         ...
 
-    def wake(self) -> None:
-        """What held it up may be over: look now."""
-        ...
-
 
 class Stalls:
     """One account's."""
@@ -29,7 +25,7 @@ class Stalls:
         """When the first of its sources was refused; None while all is well."""
         self.reasons: dict[str | None, Mapping[str, Any]] = {}
         """By the provider's code: what was told of it, the last refusal's."""
-        self._refused: dict[Member, str | None] = {}
+        self._refused: set[Member] = set()
 
     @property
     def pressing(self) -> bool:
@@ -46,22 +42,18 @@ class Stalls:
         is_new = code not in self.reasons
         self.since = now if self.since is None else self.since
         self.reasons[code] = told
-        self._refused[who] = code
+        self._refused.add(who)
         return is_new
 
     def works(self, who: Member, now: float) -> float | None:
         """A look succeeded; for how many seconds the account was stalled, if that is over now."""
         if self.since is None:
             return None
-        was = self._refused.pop(who, None)
-        waiting = {one: code for one, code in self._refused.items() if not one.idle}
-        if not waiting:
-            stalled_for = now - self.since
-            self.since = None
-            self.reasons.clear()
-            self._refused.clear()
-            return stalled_for
-        for one, code in waiting.items():
-            if code == was:
-                one.wake()
-        return None
+        self._refused.discard(who)
+        if self.pressing:
+            return None
+        stalled_for = now - self.since
+        self.since = None
+        self.reasons.clear()
+        self._refused.clear()
+        return stalled_for

@@ -165,7 +165,7 @@ def test_an_account_is_told_of_once_however_many_sources_it_has(run: Any, shared
 
 
 def test_who_did_not_find_out_goes_on_at_once(run: Any) -> None:
-    """Each would probe at a time of its own, up to 40 s later; the first to be served wakes the rest."""
+    """One look is the probe, the others wait for what becomes of it; nobody for a probe of his own."""
     films, songs = Provider(), Provider()
 
     async def main() -> None:

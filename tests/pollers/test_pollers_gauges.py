@@ -163,10 +163,6 @@ class Source:
 
     def __init__(self):
         self.idle = False
-        self.woken = 0
-
-    def wake(self):
-        self.woken += 1
 
 
 EMPTY, REFUSED = {"code": "empty"}, {"code": "refused"}
@@ -185,16 +181,6 @@ def test_one_account_stalls_once_and_resumes_once():
     assert stalls.works(b, 91.0) == 81.0
     assert (stalls.since, stalls.reasons, stalls.pressing) == (None, {}, False)
     assert stalls.refused(b, REFUSED, 99.0)
-
-
-def test_who_waited_for_the_same_is_woken():
-    """What held them up is over for one; another reason may still hold."""
-    stalls, a, b, c = Stalls(), Source(), Source(), Source()
-    for source, told in ((a, EMPTY), (b, EMPTY), (c, REFUSED)):
-        stalls.refused(source, told, 0.0)
-    assert stalls.works(a, 1.0) is None
-    assert stalls.works(a, 2.0) is None  # it was well already: no reason to wake anybody again
-    assert (a.woken, b.woken, c.woken) == (0, 1, 0)
 
 
 def test_a_source_without_jobs_holds_up_no_resumption():
