@@ -111,12 +111,8 @@ def _accounts(loops: Iterable[Loop], now: float, wall: float) -> list[dict[str, 
 
 
 def _guards(loops: Iterable[Loop]) -> list[Any]:
-    shown: list[Any] = []
-    for loop in loops:  # sources may share a guard, or views of one
-        one = _plain(loop.source.guard.snapshot())
-        if one not in shown:
-            shown.append(one)
-    return shown
+    guards = dict.fromkeys(loop.source.guard for loop in loops)  # sources may share one
+    return [_plain(guard.snapshot()) for guard in guards]
 
 
 def _sink(relay: Relay, head: int, wall: float) -> dict[str, Any]:

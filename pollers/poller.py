@@ -375,7 +375,7 @@ class Poller:
     def snapshot(self) -> dict[str, Any]:
         """What it is doing, as plain data that ``json.dumps`` takes; call it inside the event loop.
 
-        It asks nobody, and takes the time for a few thousand jobs however many there are.  Rates are
+        It asks nobody, and takes a few milliseconds however many jobs there are.  Rates are
         those of about the last minute, quantiles those of about the last quarter of an hour; times
         are seconds, instants texts in ISO 8601.
 
@@ -386,7 +386,7 @@ class Poller:
 
         * ``provider``, ``deployment``, ``account``, ``kind``: which it is.
         * ``jobs``: live jobs by state.  ``ended``: those that ended since the poller was made, by how.
-        * ``due``: jobs whose look is due, counted up to 10,000.
+        * ``due``: jobs whose look is due, counted up to 1,000.
         * ``oldest_look``: since the job that was left alone longest was looked at, or taken up by
           this poller; right to a second.
         * ``delay``: how long ends went unnoticed: ``count`` (of the ends that count still), ``mean``,

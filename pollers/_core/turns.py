@@ -21,8 +21,8 @@ MOVED = 10
 SWEEPS = 8.0
 """A job that was left alone while each could have been looked at so many times goes first."""
 
-MOST_COUNTED = 10_000
-"""Jobs that are due are counted so far; in some milliseconds."""
+MOST_COUNTED = 1_000
+"""Jobs that are due are counted so far, in a few milliseconds."""
 
 _SMOOTH = 0.2
 """What one batch tells of the shadow price."""

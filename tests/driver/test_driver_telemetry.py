@@ -108,6 +108,7 @@ def test_a_call_that_is_refused_before_it_is_made(backend):
 
     run_virtual(main)
     [(key, rejected)] = backend.points("resilience.call.rejections").items()
+    assert backend.points("resilience.call.wait") == {}
     assert (key, rejected.value) == (("exhausted", "ann", "empty", "list", "paper"), 2)
     spans = backend.spans.get_finished_spans()
     assert [span.name for span in spans] == ["resilience list"] * 3

@@ -288,6 +288,8 @@ def test_a_sink_that_hangs_at_what_is_parked_is_late(run: Any) -> None:
             await anyio.sleep(10.0)
         state["refuse"] = False
         async with make_poller(provider.source(), store=store, sinks=sinks) as poller:
+            await anyio.sleep(5.0)
+            assert poller.snapshot()["sinks"][0]["behind_seconds"] == 0.0  # that is not new
             await poller.watch(provider.add("b", at=NEVER))
             await anyio.sleep(10.0)
             assert poller.snapshot()["sinks"][0]["parked"] == 2

@@ -9,6 +9,7 @@ from pollers_kit import BUSY, DOWN, NEVER, Provider, make_poller, results, since
 
 from pollers import EventRefused
 from pollers.sinks import CallbackSink
+from pollers.store import MemoryStore
 from resilience.testing import EPOCH
 
 
@@ -139,6 +140,9 @@ def test_the_oldest_look(run: Any) -> None:
             provider.trouble = []
             await anyio.sleep(5.0)
             assert only(poller.snapshot())["oldest_look"] <= 1.0
+            await (await poller.watch(provider.add("short", at=66.0))).result()
+            await anyio.sleep(30.0)
+            assert only(poller.snapshot())["oldest_look"] <= 1.0  # what has ended counts no more
 
     run(main)
 
@@ -161,6 +165,19 @@ def test_rates_and_fill(run: Any) -> None:
             await anyio.sleep(300.0)
             shown = only(poller.snapshot())
             assert shown["looks_per_second"] < 0.1 < 10 * shown["requests_per_second"]
+
+    run(main)
+
+
+def test_a_request_for_all_jobs_is_full(run: Any) -> None:
+    """Three jobs where two hundred would fit: it can't be fuller."""
+
+    async def main() -> None:
+        provider = Provider()
+        async with make_poller(provider.source(batch=200)) as poller:
+            await poller.watch_many([provider.add(name, at=NEVER) for name in "abc"])
+            await anyio.sleep(10.0)
+            assert only(poller.snapshot())["batch_fill"] == 1.0
 
     run(main)
 
@@ -254,6 +271,9 @@ def test_the_oldest_event_that_is_behind_is_meant(run: Any) -> None:
             await anyio.sleep(0.5)
             shown = only(poller.snapshot(), "sinks")
             assert (shown["behind"], shown["behind_seconds"]) == (3, 15.5)
+            await anyio.sleep(5.0)
+            shown = only(poller.snapshot(), "sinks")
+            assert (shown["behind"], shown["behind_seconds"]) == (2, 15.5)
 
     run(main)
 
@@ -271,5 +291,27 @@ def test_instants_are_of_the_calendar(run: Any) -> None:
             at = datetime.fromisoformat(shown["at"]).timestamp() - EPOCH
             looked = datetime.fromisoformat(only(shown)["looked_at"]).timestamp() - EPOCH
             assert (at, looked) == (pytest.approx(7.5), pytest.approx(7.05))
+
+    run(main)
+
+
+def test_what_is_parked_counts_until_it_is_taken(run: Any) -> None:
+    """Over a restart, after which the sink is mended."""
+    store = MemoryStore()
+    state = {"refuse": True}
+
+    def sink(_: Any) -> None:
+        if state["refuse"]:
+            raise EventRefused("no")
+
+    async def main() -> None:
+        provider = Provider()
+        sinks = [CallbackSink(sink, name="mine")]
+        for refuse, parked in ((True, 2), (True, 2), (False, 0)):
+            state["refuse"] = refuse
+            async with make_poller(provider.source(), store=store, sinks=sinks) as poller:
+                await poller.watch(provider.add("a", at=NEVER))
+                await anyio.sleep(5.0)
+                assert only(poller.snapshot(), "sinks")["parked"] == parked
 
     run(main)

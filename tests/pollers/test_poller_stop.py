@@ -94,7 +94,9 @@ def test_the_deadline_of_one_stop(run: Any) -> None:
 
     async def main() -> None:
         provider = Provider()
-        async with make_poller(provider.source(), sinks=[Stubborn(deliver=NEVER)]) as poller:
+        async with make_poller(
+            provider.source(), sinks=[Stubborn(deliver=NEVER, close=NEVER)]
+        ) as poller:
             await poller.watch(provider.add("a", at=NEVER))
             async with anyio.create_task_group() as tasks:
                 for within in (1.0, 500.0):
@@ -189,6 +191,19 @@ def test_sinks_get_the_time_that_looks_do_not_need(run: Any) -> None:
             await poller.watch_many([provider.add(name, at=NEVER) for name in "abc"])
             await poller.stop()
             assert (sink.got, sink.closed, now()) == (["JobWatching"] * 3, True, 3.0)
+
+    run(main)
+
+
+def test_a_sink_has_time_to_give_back_what_it_holds(run: Any) -> None:
+    """Also if its last delivery hung: a fifth of the time is kept for that."""
+
+    async def main() -> None:
+        provider = Provider()
+        sink = Stubborn(deliver=NEVER, close=0.9)
+        async with make_poller(provider.source(), sinks=[sink]) as poller:
+            await poller.watch(provider.add("a", at=NEVER))
+        assert (sink.closed, now()) == (True, 4.9)
 
     run(main)
 
@@ -291,6 +306,10 @@ def test_stopped_while_it_starts(run: Any) -> None:
 
     async def main() -> None:
         provider, store = Provider(), Opening()
+        async with make_poller(provider.source(spacing=9.0), store=store) as poller:
+            await poller.watch(provider.add("a", at=NEVER))
+        provider.asked.clear()
+        began = anyio.current_time()
         poller = make_poller(provider.source(), store=store)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(poller.run)
@@ -298,6 +317,7 @@ def test_stopped_while_it_starts(run: Any) -> None:
             await poller.stop()
             assert not store.is_open
         assert (provider.asked, store.is_open) == ([], False)
+        assert anyio.current_time() - began <= 1.1
 
     run(main)
 
