@@ -165,7 +165,9 @@ class Loop:
                 sightings = await self.source.look(guard, _Pick(self))
         except ResilienceError as error:
             jobs = self._count_asked()
-            self._tell_look(jobs, anyio.current_time(), code=error.code, reason=error.reason)
+            self._tell_look(
+                jobs, anyio.current_time(), code=error.code, reason=error.reason or "error"
+            )
             await self._look_failed(error)
             return
         jobs = self._count_asked()
