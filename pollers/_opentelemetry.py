@@ -113,21 +113,25 @@ class Telemetry(Observer):
 
 
 class _State:
-    """Gauges of what a snapshot has."""
+    """Gauges of what snapshots have: the last of each is shown whenever somebody collects.
+
+    That may be in another thread, so it reads what was put there and asks no poller.
+    """
 
     def __init__(self, meter: metrics.Meter) -> None:
-        gauge = meter.create_gauge
-        self._jobs = gauge("pollers.jobs", "{job}", "Live jobs, by state")
-        self._due = gauge("pollers.jobs.due", "{job}", "Jobs whose look is due")
-        self._oldest = gauge(
-            "pollers.look.oldest", "s", "Since the job left alone longest was seen"
-        )
-        self._stalled = gauge("pollers.stalled", "1", "Whether the API refuses the account")
-        self._behind = gauge(
-            "pollers.sink.behind", "{event}", "Events that a sink still has to get"
-        )
-        self._lag = gauge("pollers.sink.lag", "s", "The age of the oldest of them")
-        self._parked = gauge("pollers.sink.parked", "{event}", "Events that a sink could not take")
+        self._meter = meter
+        self._jobs = self._gauge("pollers.jobs", "{job}", "Live jobs, by state")
+        self._due = self._gauge("pollers.jobs.due", "{job}", "Jobs whose look is due")
+        self._oldest = self._gauge("pollers.look.oldest", "s", "Since the oldest look")
+        self._stalled = self._gauge("pollers.stalled", "1", "Whether the API refuses the account")
+        self._behind = self._gauge("pollers.sink.behind", "{event}", "Events still to be delivered")
+        self._lag = self._gauge("pollers.sink.lag", "s", "The age of the oldest of them")
+        self._parked = self._gauge("pollers.sink.parked", "{event}", "Events that were not taken")
+
+    def _gauge(self, name: str, unit: str, description: str) -> "_Values":
+        values = _Values()
+        self._meter.create_observable_gauge(name, [values.observe], unit, description)
+        return values
 
     def show(self, record: StateRecord) -> None:
         """Set them all."""
@@ -145,6 +149,21 @@ class _State:
             self._behind.set(one["behind"], facts)
             self._lag.set(one["behind_seconds"], facts)
             self._parked.set(one["parked"], facts)
+
+
+class _Values:
+    """One gauge's, by attributes."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, ...], metrics.Observation] = {}
+
+    def set(self, value: float, facts: Mapping[str, str]) -> None:
+        """From now on it is this."""
+        self._last[tuple(facts.values())] = metrics.Observation(value, facts)
+
+    def observe(self, _options: metrics.CallbackOptions) -> list[metrics.Observation]:
+        """What is shown."""
+        return list(self._last.values())
 
 
 def _mark(error: str | None, facts: Mapping[str, Any]) -> None:
