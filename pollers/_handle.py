@@ -41,7 +41,7 @@ class JobHandle:
 
     async def unwatch(self) -> None:
         """Stop watching (``JobCancelled``).  The remote work goes on; an ended job stays as it is."""
-        await self._poller.unwatch(self._rid)
+        await self._poller.unwatch(self._rid, self.key)
 
     def __repr__(self) -> str:
         return f"<JobHandle {self.key.source} {self.id}>"

@@ -17,12 +17,12 @@ from pollers._core.events import event_of
 from pollers._core.looks import Looks
 from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
 from pollers._core.stalls import Stalls
-from pollers._core.step import cancel
+from pollers._core.step import Step
 from pollers._core.tally import Tally, delay_of
 from pollers._log import fit_to_tell, log
 from pollers._watch import INFINITE, Watch
 from pollers.observe import LookRecord, SaveRecord
-from pollers.sources.base import Source
+from pollers.sources.base import Asked, Source
 from resilience import CallSettings, FatalError, QuotaError, ResilienceError
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ MOST_WORDS = 100
 
 KEPT_EVERY = 30.0
 """Seconds between two writings of what was learned; it goes along with a commit."""
+
+PAGE = 1000
+"""Rows that are read at once: the loop is not held up, and commits go in between."""
 
 SLACK = 0.05
 """Seconds: jobs that are registered together share their first look."""
@@ -63,8 +66,11 @@ class Loop:
         self.about = {
             "provider": self.shard.provider, "account": self.shard.account, "kind": source.kind,
         }  # fmt: skip
-        self.watch = Watch(poller.pace, source.batch, poller.chance)
+        told = getattr(source, "watch_options", ())
+        self.watch = Watch(poller.pace, source.batch, poller.chance, told)
         self._epoch = 0
+        self._loaded: int | None = 0
+        """Up to this row everything that an earlier run left is taken up; None: all of it is."""
         self._committing = anyio.Lock()
         self._nudge = anyio.Event()
         self.asked_at = 0.0
@@ -81,16 +87,25 @@ class Loop:
         )
 
     async def open(self, epoch: int) -> None:
-        """As the owner of the shard, take up what an earlier run left."""
+        """As the owner of the shard, take up what an earlier run left; ``load`` brings the rest."""
         self._epoch = epoch
         kept = (await self.poller.store.blobs(self.shard)).get(self._blob)
         self.watch.looks = Looks.load(kept)
-        active = [
-            job
-            for job in await self.poller.store.load_active(self.shard)
-            if job.key.kind == self.source.kind
-        ]
-        self._add(active)
+        await self._load_page()
+
+    async def load(self) -> None:
+        """Take up the rest, while the first are looked at already."""
+        while self._loaded is not None:
+            await self._load_page()
+
+    async def _load_page(self) -> None:
+        # nobody may end a job between its reading and its being watched: it would come back
+        async with self._committing:
+            rows = await self.poller.store.load_active(
+                self.shard, kind=self.source.kind, after=self._loaded or 0, limit=PAGE
+            )
+            self._add(rows)
+        self._loaded = rows[-1].rid if len(rows) == PAGE else None
 
     @property
     def idle(self) -> bool:
@@ -130,10 +145,7 @@ class Loop:
 
     async def cancel(self, rid: int) -> None:
         """Stop watching one job."""
-        async with self._committing:
-            one = self.watch.jobs.get(rid)
-            if one is not None:
-                await self._save([cancel(one.job, at=self.poller.wall(), looks=one.looks)])
+        await self._commit([self.watch.unwatched(rid, wall=self.poller.wall())])
 
     async def run(self) -> None:
         """Look -> step -> save -> deliver -> sleep."""
@@ -175,13 +187,11 @@ class Loop:
         self._hold_until = max(self.asked_at + self.source.spacing, now)
         for word in self.watch.unknown_words(sightings.values()):
             self._tell_once(word)
-        transitions = self.watch.saw(
-            sightings, asked=self.asked_at, now=now, wall=self.poller.wall()
-        )
+        steps = self.watch.saw(sightings, asked=self.asked_at, now=now, wall=self.poller.wall())
         delays = [delay_of(one, asked=self.asked_at, now=now) for one in self.watch.brackets]
         self.tally.looked(jobs, delays, now)
         self._tell_look(jobs, now, delays=tuple(delays))
-        await self._commit(transitions, self._resumed())
+        await self._commit(steps, self._resumed())
 
     def _tell_look(self, jobs: int, now: float, **found: Any) -> None:
         if self.poller.telling.heard:
@@ -254,16 +264,24 @@ class Loop:
         log.info("pollers.resumed", kind=self.source.kind, account=self.shard.account, **data)
         return [Notice(type="resumed", at=self.poller.wall(), data=data)]
 
-    async def _commit(
-        self, transitions: Sequence[Transition], notices: Sequence[Notice] = ()
-    ) -> None:
+    async def _commit(self, steps: Sequence[Step], notices: Sequence[Notice] = ()) -> None:
         """Save what is still true of it; one commit at a time, or two would race for a version."""
-        if not transitions and not notices:
+        if not steps and not notices:
             return
         async with self._committing:
-            current = [one for one in transitions if self._is_current(one)]
-            if current or notices:
-                await self._save(current, notices)
+            transitions = await self._taken(steps)
+            if transitions or notices:
+                await self._save(transitions, notices)
+
+    async def _taken(self, steps: Sequence[Step]) -> list[Transition]:
+        """What the steps make of the rows; a job may have ended while the look was under way."""
+        store, jobs = self.poller.store, self.watch.jobs
+        rows = {job.rid: job for job in await store.rows([rid for rid, _ in steps])}
+        live = {rid: job for rid, job in rows.items() if not job.state.ended}
+        if any(rid in jobs and rid not in live for rid, _ in steps):
+            await store.commit(self.shard, self._epoch, [])  # Fenced: somebody else has ended it
+        taken = (step(live[rid]) for rid, step in steps if rid in live)
+        return [one for one in taken if one is not None]
 
     async def _save(
         self, transitions: Sequence[Transition], notices: Sequence[Notice] = ()
@@ -305,17 +323,12 @@ class Loop:
         self._keep_at = now + KEPT_EVERY
         return {self._blob: self.watch.looks.dump()}
 
-    def _is_current(self, one: Transition) -> bool:
-        """A job may have been unwatched while the look at it was under way."""
-        watched = self.watch.jobs.get(one.after.rid)
-        return watched is not None and watched.job.version == one.after.version - 1
-
     def _apply(self, job: Job) -> None:
         if job.state.ended:
             self.watch.remove(job.rid)
             self.poller.ended(job.rid)
-        else:
-            self.watch.jobs[job.rid].job = job
+        elif job.rid in self.watch.jobs:
+            self.watch.jobs[job.rid].status = job.status
 
     def _tell_once(self, word: str) -> None:
         if word not in self._told and len(self._told) < MOST_WORDS:
@@ -332,14 +345,12 @@ class _Pick:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
 
-    def __call__(self, count: int, *, dear: Callable[[Job], bool] | None = None) -> list[str]:
+    def __call__(self, count: int, *, dear: Callable[[Asked], bool] | None = None) -> list[str]:
         now = self._loop.asked_at = anyio.current_time()
         return self._loop.watch.pick(count, now=now, dear=dear)
 
-    def job(self, remote_id: str) -> Job:
-        return next(
-            one.job for one in self._loop.watch.picked if one.job.key.remote_id == remote_id
-        )
+    def job(self, remote_id: str) -> Asked:
+        return self._loop.watch.asked(remote_id)
 
 
 def _trouble(error: ResilienceError) -> str:

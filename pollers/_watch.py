@@ -3,17 +3,18 @@
 Bookkeeping only: no I/O and no waiting.  Instants are loop time unless they are called wall.
 """
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
+from pollers._core.calendar import Calendar
 from pollers._core.gauges import Ages
 from pollers._core.looks import PRICE, Looks, shortened
-from pollers._core.model import Job, Phase, Sighting, Transition
-from pollers._core.step import expire, step
-from pollers._core.turns import Turns
+from pollers._core.model import Job, Phase, Sighting
+from pollers._core.step import Step, cancel, expire, is_news, step
+from pollers._core.table import Table, Watched
+from pollers._core.turns import MOVED, Turns
 
 INFINITE = float("inf")
 
@@ -35,41 +36,13 @@ class Pace:
     """Delay that a look at one job must save, on average."""
 
 
-class Watched:
-    """One job that we are watching."""
-
-    __slots__ = (
-        "alive_at", "born", "deadline", "features", "job", "looked_at", "looks", "missing_since",
-        "next_at", "odd", "rid", "seen", "submitted", "teaches", "turn_at",
-    )  # fmt: skip
-
-    def __init__(self, job: Job, *, born: float, deadline: float, next_at: float) -> None:
-        self.job = job
-        self.rid = job.rid
-        self.born = born
-        self.submitted = born - max(0.0, job.created_at - (job.submitted_at or job.created_at))
-        self.deadline = deadline
-        self.features: Mapping[str, Any] = job.features
-        self.alive_at = self.submitted
-        """When it was last known to be running."""
-        self.teaches = job.version == 1
-        """After a restart it is not known when it was last seen: until then it tells nothing."""
-        self.turn_at: float | None = None
-        self.looked_at = 0
-        """The second of its last look, as ``Watch.ages`` counts it."""
-        self.looks = job.looks
-        self.missing_since: float | None = None
-        self.seen = job.status is not None
-        self.next_at = next_at
-        self.odd = False
-        """The API refuses to look at it; it is asked for alone, or it would spoil every batch."""
-
-
 class Watch:
     """Every live job of one source."""
 
-    def __init__(self, pace: Pace, batch: int, chance: Callable[[], float]) -> None:
-        self.jobs: dict[int, Watched] = {}
+    def __init__(
+        self, pace: Pace, batch: int, chance: Callable[[], float], told: Iterable[str] = ()
+    ) -> None:
+        self.jobs = Table(told)
         self.picked: list[Watched] = []
         self.looks = Looks()
         self.ages = Ages()
@@ -79,8 +52,16 @@ class Watch:
         self._pace = pace
         self._batch = batch
         self._chance = chance
-        self._turns: Turns[Watched] = Turns(self, self.jobs.get, price=pace.look_price, batch=batch)
-        self._overdue: list[tuple[float, int]] = []
+        self._turns = Turns(self, self.jobs, price=pace.look_price, batch=batch, place=1)
+        self._dear_turns = Turns(self, self.jobs, price=pace.look_price, batch=1, place=3)
+        """Of those that cost a request each and had to be left behind by a look that was due."""
+        self._costly: Watched | None = None
+        """The one of those picked that costs a request of its own."""
+        self._overdue = Calendar(self._over_at, self.jobs.rid)
+        self._put_off: dict[int, float] = {}
+        """By slot: jobs that are overdue, and whose look is waited for a little longer."""
+        self._children: dict[int, tuple[Sighting, ...]] = {}
+        """By row id: what jobs are made of, as it was last seen."""
         self._batches: deque[list[int]] = deque()
         """Halves of a batch that was refused as a whole; they go first, one at a time."""
         self._half: list[int] = []
@@ -90,42 +71,42 @@ class Watch:
         """Watch a job; its calendar deadline is anchored to the monotonic clock here."""
         if job.rid in self.jobs:
             return
-        deadline = INFINITE if job.deadline is None else now + (job.deadline - wall)
-        one = Watched(
-            job, born=now - max(0.0, wall - job.created_at), deadline=deadline, next_at=first_look
-        )
-        self.jobs[job.rid] = one
+        # it may have passed while nobody was running: there is always time for one more look
+        deadline = INFINITE if job.deadline is None else now + max(0.0, job.deadline - wall)
+        one = self.jobs.add(job, born=now - max(0.0, wall - job.created_at), deadline=deadline)
         one.looked_at = self.ages.enter(now)
-        self._turns.add(one)
+        self._turns.add(one.slot, first_look)
         if deadline < INFINITE:
-            # it may have passed while nobody was running: there is always time for one more look
-            heapq.heappush(self._overdue, (max(deadline, now) + self._pace.final_grace, job.rid))
+            self._overdue.add(one.slot, self._over_at(one.slot))
 
-    def remove(self, rid: int) -> Watched | None:
-        """Stop watching; the heaps forget it when they come to it."""
-        one = self.jobs.pop(rid, None)
+    def remove(self, rid: int) -> None:
+        """Stop watching; the calendars forget it when they come to it."""
+        one = self.jobs.get(rid)
         if one is not None:
             self.ages.leave(one.looked_at)
-        return one
+            self._put_off.pop(one.slot, None)
+            self._children.pop(rid, None)
+            self.jobs.pop(rid)
 
     def due(self, now: float) -> int:
-        """How many jobs are due, counted up to ``turns.MOST_COUNTED``."""
-        return self._turns.due(now)
+        """How many jobs are due, counted up to about ``turns.MOST_COUNTED``."""
+        return self._turns.due(now) + self._dear_turns.due(now)
+
+    def _over_at(self, slot: int) -> float:
+        return self._put_off.get(slot, self.jobs.deadline[slot] + self._pace.final_grace)
 
     def next_look(self) -> float:
         """When the next job is due."""
         if self._batches:
             return 0.0
-        return self._turns.next_at()
+        return min(self._turns.next_at(), self._dear_turns.next_at())
 
     def next_overdue(self) -> float:
         """When the next job has waited long enough for its last look."""
-        while self._overdue and self._overdue[0][1] not in self.jobs:
-            heapq.heappop(self._overdue)
-        return self._overdue[0][0] if self._overdue else INFINITE
+        return self._overdue.first()
 
     def pick(
-        self, count: int, *, now: float = INFINITE, dear: Callable[[Job], bool] | None = None
+        self, count: int, *, now: float = INFINITE, dear: Callable[[Watched], bool] | None = None
     ) -> list[str]:
         """The ids to ask for now: those that are due, then those that are next, which cost nothing.
 
@@ -134,12 +115,18 @@ class Watch:
         """
         self._put_back()
         self.picked = self._picked_again() or self._picked_soonest(count, now, dear)
-        return [one.job.key.remote_id for one in self.picked]
+        return [one.remote_id for one in self.picked]
+
+    def asked(self, remote_id: str) -> Watched:
+        """One of those that are picked."""
+        return next(one for one in self.picked if one.remote_id == remote_id)
 
     def _put_back(self) -> None:
         """A look may pick twice: its first request was rejected by a quota, and it goes once more."""
         for one in self._take_picked():
-            self._turns.add(one)
+            is_costly = self._costly is not None and one.rid == self._costly.rid
+            turns = self._dear_turns if is_costly else self._turns
+            turns.add(one.slot, self.jobs.at[one.slot])
         if self._half:
             self._batches.appendleft(self._half)
             self._half = []
@@ -154,89 +141,111 @@ class Watch:
         return []
 
     def _picked_soonest(
-        self, count: int, now: float, dear: Callable[[Job], bool] | None
+        self, count: int, now: float, dear: Callable[[Watched], bool] | None
     ) -> list[Watched]:
-        picked: list[Watched] = []
-        left: list[Watched] = []
         most = min(count, self._batch)
-        room_for_dear = True
-        for one in self._turns.in_order(now, most) if most else ():
-            is_dear = dear is not None and dear(one.job)
-            if one.odd and not (picked or left):
+        first = self._costly = self._next_dear(now, dear)
+        picked = [] if first is None else [first]
+        left: list[Watched] = []
+        set_aside = 0
+        for slot in self._turns.in_order(now, most) if len(picked) < most else ():
+            one = Watched(self.jobs, slot)
+            if one.odd and not (picked or left or set_aside):
                 picked.append(one)  # the soonest of all, so it is due; alone
                 break
-            if one.odd or (is_dear and not (room_for_dear and one.next_at <= now)):
+            if one.odd:
                 left.append(one)
-                continue
-            room_for_dear = room_for_dear and not is_dear
-            picked.append(one)
-            if len(picked) == most:
+            elif dear is None or not dear(one):
+                picked.append(one)
+            elif self._costly is None and self.jobs.at[slot] <= now:
+                self._costly = one
+                picked.append(one)
+            else:
+                self._dear_turns.add(slot, self.jobs.at[slot])
+                set_aside += 1
+            if len(picked) == most or set_aside == MOVED * self._batch:
                 break
         for one in left:
-            self._turns.add(one)
-        self._turns.went(picked, len(self.jobs), now)
+            self._turns.add(one.slot, self.jobs.at[one.slot])
+        self._turns.went([one.slot for one in picked], len(self.jobs), now)
         return picked
 
-    def worth(self, one: Watched, now: float, starved: float) -> float:
-        """Seconds of delay that a look at a job would save now, on average."""
-        if now >= min(one.deadline, one.alive_at + max(self._pace.max_interval, starved)):
-            return INFINITE  # a limit never stretches a deadline, and starves nobody
-        return self.looks.index(one.features, one.alive_at - one.submitted, now - one.submitted)
+    def _next_dear(self, now: float, dear: Callable[[Watched], bool] | None) -> Watched | None:
+        """The one of those set aside whose turn it is; who isn't dear any more joins the others."""
+        while (due := self._dear_turns.next_at()) <= now and due < INFINITE:
+            slot = next(self._dear_turns.in_order(now, 1))
+            self._dear_turns.went([slot], len(self._dear_turns), now)
+            one = Watched(self.jobs, slot)
+            if dear is not None and dear(one):
+                return one
+            self._turns.add(slot, self.jobs.at[slot])
+        return None
 
-    def worth_at(self, one: Watched, price: float, starved: float) -> float:
+    def worth(self, slot: int, now: float, starved: float) -> float:
+        """Seconds of delay that a look at a job would save now, on average."""
+        jobs = self.jobs
+        alive_at, submitted = jobs.alive_at[slot], jobs.submitted[slot]
+        if now >= min(jobs.deadline[slot], alive_at + max(self._pace.max_interval, starved)):
+            return INFINITE  # a limit never stretches a deadline, and starves nobody
+        return self.looks.index(jobs.features(slot), alive_at - submitted, now - submitted)
+
+    def worth_at(self, slot: int, price: float, starved: float) -> float:
         """When a look at a job will be worth a price, or must be."""
-        age = one.alive_at - one.submitted
+        jobs = self.jobs
+        age = jobs.alive_at[slot] - jobs.submitted[slot]
         latest = age + max(self._pace.max_interval, starved)
-        at = one.submitted + self.looks.due(
-            one.features, age, price=price, latest=latest, ahead=False
+        at = jobs.submitted[slot] + self.looks.due(
+            jobs.features(slot), age, price=price, latest=latest, ahead=False
         )
-        return min(at, one.deadline)
+        return min(at, jobs.deadline[slot])
 
     def saw(
         self, sightings: Mapping[str, Sighting], *, asked: float, now: float, wall: float
-    ) -> list[Transition]:
+    ) -> list[Step]:
         """What the look at the picked jobs means; they are scheduled anew.
 
         ``asked`` is when the request went: a slow answer may tell of a time before a deadline.
         """
-        transitions = []
+        steps: list[Step] = []
+        grace = self._pace.grace
         self._half = []
         self.brackets = []
         for one in self._take_picked():
-            seen = sightings.get(one.job.key.remote_id)
-            seen = seen or Sighting(remote_id=one.job.key.remote_id, phase=Phase.MISSING)
+            seen = sightings.get(one.remote_id)
+            seen = seen or Sighting(remote_id=one.remote_id, phase=Phase.MISSING)
             one.looks += 1
             one.looked_at = self.ages.again(one.looked_at, now)
             one.odd = False
             self._learn(one, seen, now=asked)
+            if seen.children:
+                self._children[one.rid] = seen.children
             if seen.phase is not Phase.MISSING:
-                one.seen = True
                 one.missing_since = None
             elif one.missing_since is None:
-                # never seen: it has been missing since it was first watched, restarts included
-                one.missing_since = one.born if not one.seen else now
-            transition = step(
-                one.job, seen, at=wall, looks=one.looks, over=asked >= one.deadline,
-                missing_for=now - (now if one.missing_since is None else one.missing_since),
-                grace=self._pace.grace,
-            )  # fmt: skip
-            if transition is not None:
-                transitions.append(transition)
-                one.features = transition.after.features  # the same, held once
+                one.missing_since = now
+            since = now if one.missing_since is None else one.missing_since
+            over, missing_for = asked >= one.deadline, now - since
+            if is_news(one.status, seen, over=over, missing_for=missing_for, grace=grace):
+                news = partial(
+                    step, seen=seen, at=wall, looks=one.looks, over=over, missing_for=missing_for,
+                    grace=grace,
+                )  # fmt: skip
+                steps.append((one.rid, news))
             # a deadline that passed while we were asking: the look that decides is due at once
-            self._again(one, min(self._next_look(one, now), max(now, one.deadline)))
-        return transitions
+            self._turns.add(one.slot, min(self._next_look(one, now), max(now, one.deadline)))
+        return steps
 
     def failed(self, *, now: float, retry_at: float, odd: bool = False) -> None:
         """The look at the picked jobs failed: nobody learned anything about them."""
         self._half = []
         for one in self._take_picked():
             one.odd = one.odd or odd
-            self._again(one, one.deadline if now < one.deadline < retry_at else retry_at)
+            again = one.deadline if now < one.deadline < retry_at else retry_at
+            self._turns.add(one.slot, again)
 
     def split(self) -> bool:
         """The API refused this batch: ask for its halves.  False if it was a single job."""
-        rids = [one.job.rid for one in self.picked]
+        rids = [one.rid for one in self.picked]
         if len(rids) < 2:  # noqa: PLR2004
             return False
         self.picked = []
@@ -245,16 +254,29 @@ class Watch:
         self._batches.extendleft((rids[half:], rids[:half]))
         return True
 
-    def overdue(self, *, now: float, wall: float, blocked: str | None) -> list[Transition]:
+    def overdue(self, *, now: float, wall: float, blocked: str | None) -> list[Step]:
         """Jobs whose deadline is past and whose last look can't come about (``blocked`` says why)."""
-        over: list[Transition] = []
-        while self.next_overdue() <= now:
-            one = self.jobs[heapq.heappop(self._overdue)[1]]
+        over: list[Step] = []
+        while self._overdue.first() <= now:
+            one = Watched(self.jobs, self._overdue.take())
             if blocked or one.odd:
-                over.append(expire(one.job, "deadline", at=wall, looks=one.looks, cause=blocked))
+                ending = partial(
+                    expire, reason="deadline", at=wall, looks=one.looks, cause=blocked,
+                    children=self._children.get(one.rid, ()),
+                )  # fmt: skip
+                over.append((one.rid, ending))
             else:  # its look is due, and looks work: wait for it
-                heapq.heappush(self._overdue, (now + max(self._pace.final_grace, 1.0), one.job.rid))
+                self._put_off[one.slot] = now + max(self._pace.final_grace, 1.0)
+                self._overdue.add(one.slot, self._put_off[one.slot])
         return over
+
+    def unwatched(self, rid: int, *, wall: float) -> Step:
+        """Somebody does not want to watch this one any more."""
+        one = self.jobs.get(rid)
+        return rid, partial(
+            cancel, at=wall, looks=None if one is None else one.looks,
+            children=self._children.get(rid, ()),
+        )  # fmt: skip
 
     def unknown_words(self, sightings: Iterable[Sighting]) -> list[str]:
         """Status texts that nobody has told us the meaning of."""
@@ -263,22 +285,17 @@ class Watch:
 
     def _take_picked(self) -> list[Watched]:
         picked, self.picked = self.picked, []
-        return [one for one in picked if one.job.rid in self.jobs]
-
-    def _again(self, one: Watched, at: float) -> None:
-        one.next_at = at
-        self._turns.add(one)
+        return [one for one in picked if one.is_live]
 
     def _learn(self, one: Watched, seen: Sighting, *, now: float) -> None:
         """What a look tells about how long jobs take."""
         if seen.phase is Phase.MISSING:
             return
-        if any(one.features.get(name) != value for name, value in seen.features.items()):
-            one.features = {**one.features, **seen.features}
+        one.note(seen.features)
         ended = seen.phase is not Phase.PENDING
         since, age = one.alive_at - one.submitted, now - one.submitted
         # one that had ended when we came, or may have, says nothing of when it began
-        came_late = ended and one.looks == 1 and one.job.submitted_at is None and age < AT_ONCE
+        came_late = ended and one.looks == 1 and not one.is_dated and age < AT_ONCE
         if one.teaches and not came_late:
             self.looks.looked(one.features, since, age, ended=ended)
             if ended:

@@ -294,8 +294,7 @@ class Poller:
         self._head = self.opened_at = await self.store.head()
         for relay in self._relays:
             await relay.open()
-        jobs = sum(len(loop.watch.jobs) for loop in self._loops)
-        log.info("pollers.opened", sources=len(self._loops), sinks=len(self._relays), jobs=jobs)
+        log.info("pollers.opened", sources=len(self._loops), sinks=len(self._relays))
         self._ready.set()
 
     async def _run(self) -> None:
@@ -321,6 +320,7 @@ class Poller:
                     if self._keep is not None:
                         looking.start_soon(self._guarded, self._prune, self._keep)
                     for loop in self._loops:
+                        looking.start_soon(self._guarded, loop.load)
                         looking.start_soon(self._guarded, loop.run)
             self._still.set()
 
@@ -530,25 +530,19 @@ class Poller:
         return await self._read(self.store.jobs(state=None if state is None else State(state)))
 
     async def row(self, rid: int, key: JobKey) -> Job:
-        """The row of a job that this poller watches, or the stored one."""
-        for loop in self._loops:
-            if rid in loop.watch.jobs:
-                return loop.watch.jobs[rid].job
-        found = await self._read(self.store.find(key))
-        if found is None or found.rid != rid:  # a newer row of the same key
-            rows = await self._read(self.store.jobs(shard=key.shard))
-            found = next((job for job in rows if job.rid == rid), None)
-        if found is None:
+        """The row of a job as it is stored."""
+        found = await self._read(self.store.rows([rid]))
+        if not found:
             raise JobPruned(
                 f"{key.source} {key.remote_id} ended and was pruned (keep={self._keep})"
             )
-        return found
+        return found[0]
 
-    async def unwatch(self, rid: int) -> None:
+    async def unwatch(self, rid: int, key: JobKey) -> None:
         """Stop watching one job."""
         self._check_running()
         for loop in self._loops:
-            if rid in loop.watch.jobs:
+            if loop.key(key.remote_id) == key:
                 await loop.cancel(rid)
 
     async def result_of(self, rid: int) -> Terminal:

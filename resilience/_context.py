@@ -11,13 +11,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from resilience._core.policy.model import Classification
+from resilience._core.policy.model import Classification, Verdict
 
 
 class Frame(Struct, gc=False):
     """A guarded call that is under way.
 
-    ``last`` is what the newest attempt of an inner adapter brought: a client that swallows the
+    ``last`` is what counts of what the attempts of inner adapters brought: a client that swallows the
     provider's code (it returns ``body["data"]``, or raises an error of its own) can't hide it.
     A task that outlives the call inherits the frame; ``active`` tells that it is over.
     (A msgspec struct, because one is made for every call and this is the cheapest kind of object.)
@@ -31,6 +31,23 @@ class Frame(Struct, gc=False):
     """Endpoint and method of that attempt."""
     spent: bool = False
     """Whether one before it was done that may not be done twice: so the whole can't be, either."""
+
+    def saw(
+        self, found: Classification | None, request: tuple[str, str] | None, *, before: Any
+    ) -> None:
+        """An attempt below has ended; ``before`` was ``last`` when it began.
+
+        A success mends what failed before it was sent: it may be another way round.  It knows
+        nothing of what failed beside it meanwhile (two requests that were gathered).
+        """
+        if not has_failed(found) and self.last is not before and has_failed(self.last):
+            return
+        self.last, self.request = found, request
+
+
+def has_failed(found: Classification | None) -> bool:
+    """Whether something was found, and it is no success."""
+    return found is not None and found.verdict is not Verdict.SUCCESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resilience._attempt import Attempted, Finished, release_response
-from resilience._context import Frame
+from resilience._context import Frame, has_failed
 from resilience._core.admission.model import Reason
 from resilience._core.policy.classify import classify
 from resilience._core.policy.model import Classification, Outcome, Verdict
@@ -95,8 +95,3 @@ def hand_back(finished: Finished, policy: Policy) -> Any:
         msg = "a transport brought neither a response nor an exception"
         raise RuntimeError(msg)
     raise error from (last.exception if last else None)
-
-
-def has_failed(found: Classification | None) -> bool:
-    """Whether something was found, and it is no success."""
-    return found is not None and found.verdict is not Verdict.SUCCESS

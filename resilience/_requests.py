@@ -6,12 +6,12 @@ from typing import Any
 
 from resilience import observe
 from resilience._attempt import Attempted, First
-from resilience._context import CONTEXT, frame_of, settings_of
+from resilience._context import CONTEXT, frame_of, has_failed, settings_of
 from resilience._core.admission.lane import Lane
 from resilience._core.policy.model import Certainty
 from resilience._core.policy.repeat import may_repeat
 from resilience._driver import Call
-from resilience._judging import classified, hand_back, has_failed, single
+from resilience._judging import classified, hand_back, single
 from resilience._options import Options
 from resilience._shared import Shared
 
@@ -96,8 +96,9 @@ class Requests:
                 hand_back(
                     single(self._shared, Attempted(found=outer.last), endpoint), self._shared.policy
                 )
+            before = outer.last
             tried = await judged()
-            outer.last, outer.request = tried.found, (endpoint, method)
+            outer.saw(tried.found, (endpoint, method), before=before)
             outer.spent = outer.spent or self._spends(tried, endpoint, method)
             finished = single(self._shared, tried, endpoint)
         else:

@@ -323,8 +323,9 @@ class Guard:
         endpoint = self._endpoint(func, options)
         outer = frame_of(self._shared)
         if outer is not None:  # inside another call of this account: it decides, we only try
+            before = outer.last
             tried = first or await self._attempt(func, args, kwargs, options)
-            outer.last, outer.request = tried.found, tried.request
+            outer.saw(tried.found, tried.request, before=before)
             outer.spent = outer.spent or tried.spent
             return await hand_out(single(self._shared, tried, endpoint), self.policy, options)
         once = any(map(is_spent_by_use, (*args, *kwargs.values())))

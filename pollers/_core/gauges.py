@@ -116,18 +116,14 @@ class Ages:
     Whoever is counted must remember the number that it was given.
     """
 
-    __slots__ = ("_counts", "_newest")
+    __slots__ = ("_counts",)
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
-        self._newest = 0
 
     def enter(self, now: float) -> int:
         """One more, attended to now."""
         second = math.floor(now)
-        if second != self._newest:
-            self._newest = second
-        second = self._newest  # the same object for all: they remember it
         self._counts[second] = self._counts.get(second, 0) + 1
         return second
 

@@ -1,15 +1,22 @@
 """One step of a job's life: a row and a sighting in, a transition out (or nothing).
 
 Only three things are worth a transition: the job ended, its time is over, or its status text
-changed.  A look that finds nothing new writes nothing.
+changed.  A look that finds nothing new writes nothing, and needs no row: ``is_news`` tells.
+
+What a job is made of (its children) is written once, with its end.  Until then the one who watches
+has it in memory; with every change of one of n it would be n times n, and after a restart the
+provider is asked anyway.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pollers._core.model import MOVES, Job, NewJob, Phase, Sighting, State, Transition
 from pollers._core.model import RECORD_VERSION as V
+
+Step = tuple[int, Callable[[Job], Transition | None]]
+"""A row's id, and what is to be made of the row: it is read when there is something to write."""
 
 
 class IllegalMove(AssertionError):  # noqa: N818  # a mistake of ours, not a condition to handle
@@ -49,35 +56,36 @@ def step(
         missing_for: seconds that it has been missing from answers.
         grace: seconds that a job may be missing before it counts as gone.
     """
-    features = {**job.features, **seen.features}
-    if seen.children:
-        features["children"] = [
-            {
-                "id": one.remote_id,
-                "state": one.phase.value,
-                "status": one.status,
-                "cause": one.cause,
-            }
-            for one in seen.children
-        ]
+    if not is_news(job.status, seen, over=over, missing_for=missing_for, grace=grace):
+        return None
+    job = replace(job, features={**job.features, **seen.features})
     match seen.phase:
         case Phase.SUCCEEDED | Phase.FAILED:
             state = State.SUCCEEDED if seen.phase is Phase.SUCCEEDED else State.FAILED
             return _end(
                 job, state, at=at, looks=looks, status=seen.status, cause=seen.cause,
-                features=features,
+                children=seen.children,
             )  # fmt: skip
         case Phase.MISSING if missing_for >= grace:
-            return expire(job, "missing", at=at, looks=looks, features=features)
+            return expire(job, "missing", at=at, looks=looks, children=seen.children)
     if over:
-        return expire(job, "deadline", at=at, looks=looks, status=seen.status, features=features)
-    if seen.phase is Phase.PENDING and seen.status != job.status:
-        after = replace(
-            job, version=job.version + 1, status=seen.status, cause=seen.cause, looks=looks,
-            features=features,
-        )  # fmt: skip
-        return _moved(job, after, "changed", at, previous=job.status)
-    return None
+        return expire(
+            job, "deadline", at=at, looks=looks, status=seen.status, children=seen.children
+        )
+    after = replace(job, version=job.version + 1, status=seen.status, cause=seen.cause, looks=looks)
+    return _moved(job, after, "changed", at, previous=job.status)
+
+
+def is_news(
+    status: str | None, seen: Sighting, *, over: bool, missing_for: float, grace: float
+) -> bool:
+    """Whether a sighting means anything for a job whose row has this status; see :func:`step`."""
+    match seen.phase:
+        case Phase.SUCCEEDED | Phase.FAILED:
+            return True
+        case Phase.MISSING:
+            return over or missing_for >= grace
+    return over or seen.status != status
 
 
 def expire(
@@ -88,18 +96,21 @@ def expire(
     looks: int,
     status: str | None = None,
     cause: str | None = None,
-    features: Mapping[str, Any] | None = None,
+    children: Sequence[Sighting] = (),
 ) -> Transition:
     """Its time is over (``deadline``), or the provider does not know it (``missing``)."""
     return _end(
         job, State.EXPIRED, at=at, looks=looks, status=status, cause=cause, reason=reason,
-        features=features,
+        children=children,
     )  # fmt: skip
 
 
-def cancel(job: Job, *, at: float, looks: int) -> Transition:
-    """We stop watching; the remote work is not touched."""
-    return _end(job, State.CANCELLED, at=at, looks=looks)
+def cancel(
+    job: Job, *, at: float, looks: int | None, children: Sequence[Sighting] = ()
+) -> Transition:
+    """We stop watching; the remote work is not touched.  ``looks=None``: no more than the row has."""
+    looks = job.looks if looks is None else looks
+    return _end(job, State.CANCELLED, at=at, looks=looks, children=children)
 
 
 def _end(
@@ -111,14 +122,22 @@ def _end(
     status: str | None = None,
     cause: str | None = None,
     reason: str | None = None,
-    features: Mapping[str, Any] | None = None,
+    children: Sequence[Sighting] = (),
 ) -> Transition:
+    features = job.features
+    if children:
+        features = {**features, "children": [_child(one) for one in children]}
     after = replace(
         job, version=job.version + 1, state=state, status=status or job.status, cause=cause,
-        reason=reason, ended_at=at, looks=looks,
-        features=job.features if features is None else features,
+        reason=reason, ended_at=at, looks=looks, features=features,
     )  # fmt: skip
     return _moved(job, after, state.value, at)
+
+
+def _child(one: Sighting) -> dict[str, Any]:
+    return {
+        "id": one.remote_id, "state": one.phase.value, "status": one.status, "cause": one.cause,
+    }  # fmt: skip
 
 
 def _moved(job: Job, after: Job, kind: str, at: float, **more: Any) -> Transition:
@@ -139,7 +158,6 @@ def _data(job: Job, at: float) -> dict[str, Any]:
     }
     if job.reason:
         facts["reason"] = job.reason
-    # only the end tells of each: with every change of one of n it would be n times n
     if job.state.ended and "children" in job.features:
         facts["children"] = job.features["children"]
     return facts

@@ -1,22 +1,23 @@
-"""Whose turn it is: a heap of the jobs by when they are due, and one of those that are due and wait.
+"""Whose turn it is: the jobs by when they are due, and those that are due and wait.
 
-As long as requests may go when they should, the second heap is empty after each.  Where a limit
-holds them up it fills, and its order is that of the worth of a look: it is keyed by when each look
-will have been worth the *shadow price*, which is what the last ones that went were worth.  So nobody
-is compared with everybody: a job costs a few steps in a heap per look.  A key is as old as its
+As long as requests may go when they should, nobody waits after each.  Where a limit holds them up
+some do, and their order is that of the worth of a look: each is entered at the instant when it will
+have been worth the *shadow price*, which is what the last looks that went were worth.  So nobody
+is compared with everybody: a job costs a few steps in a calendar per look.  An entry is as old as its
 price and what was known then, so it is checked again when it comes up, and a few with every request.
 
-``now`` is any clock that goes on; worths are seconds of delay.
+Jobs are known by their slots.  ``now`` is any clock that goes on; worths are seconds of delay.
 """
 
-import heapq
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from pollers._core.calendar import Calendar
 
 MOVED = 10
-"""Batches that are moved from one heap to the other at once, lest a million at once stop the loop."""
+"""Batches that begin to wait at once, lest a million at once stop the loop."""
 
 SWEEPS = 8.0
 """A job that was left alone while each could have been looked at so many times goes first."""
@@ -33,29 +34,30 @@ CROWDED = 4.0
 CANDIDATES = 3
 """For each that can go, so many are compared."""
 
+OUT = 0
+"""The place of a job that is in nobody's order: it is being looked at, or its slot is free."""
 
-class Turn(Protocol):
-    """A job in the heaps."""
-
-    rid: int
-    next_at: float
-    """When it is due."""
-    turn_at: float | None
-    """Its key in the heap of those who wait; None while it is not due."""
+_DROPPED = 4096
 
 
-T = TypeVar("T", bound=Turn)
-T_contra = TypeVar("T_contra", bound=Turn, contravariant=True)
+class Jobs(Protocol):
+    """What is written down of each job, by slot."""
+
+    rid: "array[int]"
+    at: "array[float]"
+    """When it is due; while it waits, when it will have been worth the shadow price."""
+    place: "array[int]"
+    """Who has it."""
 
 
-class Value(Protocol[T_contra]):
+class Value(Protocol):
     """What a look at a job is worth."""
 
-    def worth(self, one: T_contra, now: float, starved: float) -> float:
+    def worth(self, slot: int, now: float, starved: float) -> float:
         """Seconds of delay that it saves, on average; infinite if it must be made."""
         ...
 
-    def worth_at(self, one: T_contra, price: float, starved: float) -> float:
+    def worth_at(self, slot: int, price: float, starved: float) -> float:
         """When it will be worth a price, but not later than a job may be left alone.
 
         ``starved`` is how long that is, in seconds after its last look.
@@ -63,24 +65,35 @@ class Value(Protocol[T_contra]):
         ...
 
 
-class Turns(Generic[T]):
-    """The order of one source's jobs; ``find`` gives a live job by its ``rid``."""
+class Turns:
+    """The order of jobs that share requests.
 
-    def __init__(
-        self, value: Value[T], find: Callable[[int], T | None], *, price: float, batch: int
-    ) -> None:
+    Args:
+        value: what looks are worth.
+        jobs: where they are written down.
+        price: what a look must be worth.
+        batch: jobs that share one request.
+        place: two numbers, this and the next, which no other order of these jobs has.
+    """
+
+    def __init__(self, value: Value, jobs: Jobs, *, price: float, batch: int, place: int) -> None:
         self._value = value
-        self._find = find
+        self._jobs = jobs
         self._price = price
         self._batch = batch
-        self._later: list[tuple[float, int]] = []
-        self._waiting: list[tuple[float, int]] = []
-        self._rota: deque[tuple[float, int]] = deque()
-        self._spare: list[T] = []
+        self._is_later, self._is_waiting = place, place + 1
+        self._later = Calendar(lambda slot: self._at(slot, self._is_later), jobs.rid)
+        self._waiting = Calendar(lambda slot: self._at(slot, self._is_waiting), jobs.rid)
+        self._rota = _Rota()
+        self._spare: list[int] = []
         self.shadow_price = price
         self._last_at: float | None = None
         self._gap = 0.0
         self.starved = 0.0
+
+    def __len__(self) -> int:
+        """How many there are, or a little more."""
+        return len(self._later) + len(self._waiting)
 
     @property
     def held_up(self) -> bool:
@@ -92,35 +105,22 @@ class Turns(Generic[T]):
         """Whether a limit is so narrow that any job is due long before its turn comes."""
         return self.shadow_price > CROWDED * self._price
 
-    def add(self, one: T) -> None:
-        """Queue a job by ``next_at``."""
-        one.turn_at = None
-        heapq.heappush(self._later, (one.next_at, one.rid))
+    def add(self, slot: int, at: float) -> None:
+        """Queue a job that is due then."""
+        self._jobs.at[slot] = at
+        self._jobs.place[slot] = self._is_later
+        self._later.add(slot, at)
 
     def next_at(self) -> float:
         """When the next job is due."""
-        self._clean(self._waiting)
-        if self._waiting:
-            return 0.0
-        self._clean(self._later)
-        return self._later[0][0] if self._later else math.inf
+        return 0.0 if self._waiting.first() < math.inf else self._later.first()
 
     def due(self, now: float) -> int:
         """How many are due, counted up to ``MOST_COUNTED``."""
-        due: set[int] = set()
-        for heap, until in ((self._waiting, math.inf), (self._later, now)):
-            ahead = [0]  # of a heap's entries only those before an instant, and one behind each
-            while ahead and len(due) < MOST_COUNTED:
-                i = ahead.pop()
-                if i < len(heap) and heap[i][0] <= until:
-                    key, rid = heap[i]
-                    one = self._find(rid)
-                    if one is not None and self._key(one) == key:
-                        due.add(rid)
-                    ahead += (2 * i + 1, 2 * i + 2)
-        return len(due)
+        waiting = self._waiting.due(math.inf, MOST_COUNTED)
+        return waiting + self._later.due(now, MOST_COUNTED - waiting)
 
-    def in_order(self, now: float, most: int) -> Iterator[T]:
+    def in_order(self, now: float, most: int) -> Iterator[int]:
         """Take jobs out: those that are due, by worth, then those that are next.
 
         Where more are due than the ``most`` that can go, the best of some more of them go first.
@@ -130,24 +130,21 @@ class Turns(Generic[T]):
         self._review(now)
         self._spare = self._best(now, most)
         while self._spare:
-            yield self._spare.pop()
-        for heap in (self._waiting, self._later):
-            while heap:
-                one = self._taken(heap)
-                if one is not None:
-                    yield one
+            yield self._out(self._spare.pop(), now)
+        for calendar in (self._waiting, self._later):
+            while calendar.first() < math.inf:
+                yield self._out(calendar.take(), now)
 
-    def went(self, taken: Sequence[T], jobs: int, now: float) -> None:
+    def went(self, taken: Sequence[int], jobs: int, now: float) -> None:
         """These are asked for now, of so many; what is left tells whether a limit holds us up."""
-        for one in self._spare:
-            heapq.heappush(self._waiting, (self._key(one), one.rid))
+        for slot in self._spare:
+            self._waiting.add(slot, self._jobs.at[slot])
         self._spare = []
-        self._clean(self._waiting)
-        if not self._waiting:
+        if self._waiting.first() == math.inf:
             self.shadow_price, self._last_at, self.starved = self._price, None, 0.0
             self._rota.clear()
             return
-        worths = [self._value.worth(one, now, self.starved) for one in taken]
+        worths = [self._value.worth(slot, now, self.starved) for slot in taken]
         least = min((worth for worth in worths if worth < math.inf), default=self.shadow_price)
         self.shadow_price += _SMOOTH * (max(self._price, least) - self.shadow_price)
         if self._last_at is not None and now > self._last_at:
@@ -156,61 +153,73 @@ class Turns(Generic[T]):
         self._last_at = now
         self.starved = SWEEPS * self._gap * jobs / self._batch
 
-    def _best(self, now: float, most: int) -> list[T]:
-        """Those whose key says that it is their turn and some more, the best last."""
-        found: list[T] = []
-        while self._waiting and len(found) < CANDIDATES * most:
-            one = self._taken(self._waiting)
-            if one is not None:
-                found.append(one)
+    def _at(self, slot: int, place: int) -> float:
+        return self._jobs.at[slot] if self._jobs.place[slot] == place else math.nan
+
+    def _out(self, slot: int, now: float) -> int:
+        if self._jobs.place[slot] == self._is_waiting:
+            self._jobs.at[slot] = min(self._jobs.at[slot], now)  # it is due, whatever it is worth
+        self._jobs.place[slot] = OUT
+        return slot
+
+    def _best(self, now: float, most: int) -> list[int]:
+        """Those whose entry says that it is their turn and some more, the best last."""
+        found: list[int] = []
+        while len(found) < CANDIDATES * most and self._waiting.first() < math.inf:
+            found.append(self._waiting.take())
         found.reverse()
         if len(found) > most:
-            found.sort(key=lambda one: self._value.worth(one, now, self.starved))
+            found.sort(key=lambda slot: self._value.worth(slot, now, self.starved))
         return found
 
     def _move_due(self, now: float) -> None:
         for _ in range(MOVED * self._batch):
-            if not (self._later and self._later[0][0] <= now):
+            if not self._later.first() <= now < math.inf:
                 return
-            one = self._taken(self._later)
-            if one is not None:
-                self._wait(one)
+            self._wait(self._later.take())
 
-    def _wait(self, one: T) -> None:
+    def _wait(self, slot: int) -> None:
         if self.shadow_price > self._price:
-            one.turn_at = self._value.worth_at(one, self.shadow_price, self.starved)
-        else:
-            one.turn_at = one.next_at
-        heapq.heappush(self._waiting, (one.turn_at, one.rid))
-        self._rota.append((one.turn_at, one.rid))
+            self._jobs.at[slot] = self._value.worth_at(slot, self.shadow_price, self.starved)
+        at = self._jobs.at[slot]
+        self._jobs.place[slot] = self._is_waiting
+        self._waiting.add(slot, at)
+        self._rota.append(slot, at)
 
     def _review(self, now: float) -> None:
         """Some of those who wait may be worth more by now than was thought when they were queued."""
         # two for each look that goes: each leaves an entry behind that is good for nothing
         for _ in range(min(2 * self._batch, len(self._rota)) if self.held_up else 0):
-            key, rid = self._rota.popleft()
-            one = self._find(rid)
-            if one is None or one.turn_at != key:
+            slot, at = self._rota.take()
+            if self._at(slot, self._is_waiting) != at:
                 continue
-            if key > now and self._value.worth(one, now, self.starved) >= self.shadow_price:
-                one.turn_at = now
-                heapq.heappush(self._waiting, (now, rid))
-            self._rota.append((one.turn_at, rid))
+            if at > now and self._value.worth(slot, now, self.starved) >= self.shadow_price:
+                at = self._jobs.at[slot] = now
+                self._waiting.add(slot, now)
+            self._rota.append(slot, at)
 
-    def _taken(self, heap: list[tuple[float, int]]) -> T | None:
-        key, rid = heapq.heappop(heap)
-        one = self._find(rid)
-        if one is None or self._key(one) != key or (one.turn_at is None) == (heap is self._waiting):
-            return None  # it has another key by now, or has ended
-        return one
 
-    def _key(self, one: T) -> float:
-        return one.next_at if one.turn_at is None else one.turn_at
+class _Rota:
+    """First in, first out: pairs of a slot and an instant, 12 bytes each."""
 
-    def _clean(self, heap: list[tuple[float, int]]) -> None:
-        while heap:
-            key, rid = heap[0]
-            one = self._find(rid)
-            if one is not None and key == self._key(one):
-                return
-            heapq.heappop(heap)
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self._slots, self._ats, self._begins = array("i"), array("d"), 0
+
+    def __len__(self) -> int:
+        return len(self._slots) - self._begins
+
+    def append(self, slot: int, at: float) -> None:
+        self._slots.append(slot)
+        self._ats.append(at)
+
+    def take(self) -> tuple[int, float]:
+        first = self._begins
+        self._begins += 1
+        pair = self._slots[first], self._ats[first]
+        if self._begins > max(_DROPPED, len(self)):
+            del self._slots[: self._begins], self._ats[: self._begins]
+            self._begins = 0
+        return pair

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pollers._core.events import TERMINAL, Event
+from pollers.cli.show import counted_looks
 from pollers.emulator import Seen
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Board:
         if self._rows[name][0] == word:
             return
         data = event["data"]
-        told = f"{data['status']} after {data['elapsed']:.1f} s, {data['looks']} looks"
+        told = f"{data['status']} after {data['elapsed']:.1f} s, {counted_looks(data['looks'])}"
         told += f": {data['cause']}" if data["cause"] else ""
         self._rows[name] = (word, event["subject"], told)
         if self._live is None:

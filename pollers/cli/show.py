@@ -3,6 +3,7 @@
 Both open the store read-only, so they work while a poller writes to it.
 """
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from pollers.cli import OK
 from pollers.store.sqlite import SqliteStore
 
 FOLLOW_EVERY = 0.5
+NO_END = 10_000
 _COLOURS = {"succeeded": "green", "failed": "red", "expired": "yellow", "watching": "cyan"}
 
 
@@ -32,7 +34,9 @@ def print_event(event: Event, output: str) -> None:
     facts = told["data"]
     parts = [f"{event.time:%H:%M:%S}", f"{word:<10}", event.subject]
     if isinstance(event, JobEvent):
-        parts.append(f"{event.status or '-'} after {event.elapsed:.1f} s, {event.looks} looks")
+        parts.append(
+            f"{event.status or '-'} after {event.elapsed:.1f} s, {counted_looks(event.looks)}"
+        )
     told_too = ("cause", "reason", "code", "remedy")
     parts += [f"{name}: {facts[name]}" for name in told_too if facts.get(name)]
     click.echo("  ".join(parts))
@@ -41,6 +45,11 @@ def print_event(event: Event, output: str) -> None:
             told_of = [child.id, f"{child.state:<10}", child.status or "-"]
             told_of += [f"cause: {child.cause}"] if child.cause else []
             click.echo(f"{'':10}{'  '.join(told_of)}")
+
+
+def counted_looks(count: int) -> str:
+    """So many looks, in words."""
+    return "1 look" if count == 1 else f"{count} looks"
 
 
 async def show_events(path: str, *, after: str, follow: bool, output: str) -> int:
@@ -92,7 +101,8 @@ async def show_jobs(path: str, *, state: str | None, output: str) -> int:
             for job in rows:
                 click.echo(msgspec.json.encode(_plain(job)).decode())
         else:
-            Console().print(_table(rows))
+            width = None if sys.stdout.isatty() else NO_END  # a pipe has no edge
+            Console(width=width).print(_table(rows))
     finally:
         await store.aclose()
     return OK

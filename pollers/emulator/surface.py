@@ -72,8 +72,9 @@ class Reply:
 
 
 def dump(payload: Any) -> bytes:
-    """JSON as the server writes it: compact, not escaped to ASCII."""
-    return json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
+    """JSON as the server writes it: compact, not escaped to ASCII; half an emoji is a question mark."""
+    text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
+    return text.encode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,12 +164,16 @@ class Speech:
         )
 
 
+_LARGEST = 2**31 - 1
+"""Of the server's ``int``."""
+
+
 def whole_number(value: Any, name: str) -> int:
     """An integer from a JSON integer or a string of digits, as the server's parser takes both."""
     try:
         number = float(value) if isinstance(value, (str, int, float)) else math.nan
     except ValueError:
         number = math.nan
-    if isinstance(value, bool) or not number.is_integer():
+    if isinstance(value, bool) or not number.is_integer() or abs(number) > _LARGEST:
         raise RefusedError(BAD_PARAMETERS, f"{name} must be an integer")
     return int(number)

@@ -4,17 +4,36 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pollers._core.model import Job, Phase, Sighting
+from pollers._core.model import Phase, Sighting
 from resilience import Guard
 
 Pick = Callable[[int], list[str]]
 """Gives the ids of at most so many jobs that are due; call it when the request may really go."""
 
 
+class Asked(Protocol):
+    """A job that a look may ask for, as far as its source need know it."""
+
+    @property
+    def rid(self) -> int:
+        """Of its row: a job that is watched again has another."""
+        ...
+
+    @property
+    def remote_id(self) -> str:
+        """The provider's id."""
+        ...
+
+    @property
+    def features(self) -> Mapping[str, Any]:
+        """What ``watch`` was told (``expect``, ``settle``), and what foretells how long it takes."""
+        ...
+
+
 class PickJobs(Protocol):
     """A ``Pick`` for sources whose jobs differ in what they cost and in what ``watch`` was told."""
 
-    def __call__(self, count: int, *, dear: Callable[[Job], bool] | None = None) -> list[str]:
+    def __call__(self, count: int, *, dear: Callable[[Asked], bool] | None = None) -> list[str]:
         """The ids of at most so many jobs: those that are due, then those that are next.
 
         Args:
@@ -24,8 +43,8 @@ class PickJobs(Protocol):
         """
         ...
 
-    def job(self, remote_id: str) -> Job:
-        """The row of a job that was given; its ``features`` have what ``watch`` was told."""
+    def job(self, remote_id: str) -> Asked:
+        """A job that was given."""
         ...
 
 

@@ -21,9 +21,9 @@ import aiohttp
 import anyio
 
 from pollers._core.children import Family, fold, found, is_whole, listed, still_open
-from pollers._core.model import Job, Phase, Sighting
+from pollers._core.model import Phase, Sighting
 from pollers.sources._http import object_of
-from pollers.sources.base import PickJobs, printable
+from pollers.sources.base import Asked, PickJobs, printable
 from pollers.sources.memories_ai import (
     BASE_URL,
     BATCH,
@@ -109,16 +109,16 @@ class MemoriesScrapes:
             if self._is_dear(job):
                 said |= await self._list(guard, job)
         families = {
-            job.key.remote_id: self._families[job.key.remote_id]
+            job.remote_id: self._families[job.remote_id]
             for job in jobs
-            if job.key.remote_id in self._families
+            if job.remote_id in self._families
         }
         wanted = [number for family in families.values() for number in still_open(family)]
         looked_up = await self._look_up(guard, list(dict.fromkeys(wanted)))
         now = anyio.current_time()
         for family in families.values():
             found(family, looked_up, said, now=now)
-        seen = [self._sighting(job, now) for job in jobs if job.key.remote_id in families]
+        seen = [self._sighting(job, now) for job in jobs if job.remote_id in families]
         self._remember(families, seen)
         return {one.remote_id: one for one in seen}
 
@@ -133,31 +133,31 @@ class MemoriesScrapes:
                 return pick(count, dear=self._is_dear)
         return task_ids
 
-    def _is_dear(self, job: Job) -> bool:
+    def _is_dear(self, job: Asked) -> bool:
         """Whether the task itself must be asked: it isn't whole, or only it knows of a video."""
         family = self._family(job)
         if family is None or not is_whole(family, **self._told(job)):
             return True
         return any(number in family.absent for number in still_open(family))
 
-    def _family(self, job: Job) -> Family | None:
+    def _family(self, job: Asked) -> Family | None:
         """What is known of its videos; what an earlier row of the task had may be out of date."""
-        family = self._families.get(job.key.remote_id)
+        family = self._families.get(job.remote_id)
         if family is not None and family.rid != job.rid:
-            del self._families[job.key.remote_id]
+            del self._families[job.remote_id]
             return None
         return family
 
-    def _told(self, job: Job) -> dict[str, Any]:
+    def _told(self, job: Asked) -> dict[str, Any]:
         """What its watcher said about this task, else what holds for all."""
         return {
             "expect": job.features.get("expect"),
             "settle": job.features.get("settle", self._settle),
         }
 
-    async def _list(self, guard: Guard, job: Job) -> dict[str, Sighting]:
+    async def _list(self, guard: Guard, job: Asked) -> dict[str, Sighting]:
         """Ask for the videos of one task; what the answer says about each is returned."""
-        task_id, asked = job.key.remote_id, 0.0
+        task_id, asked = job.remote_id, 0.0
 
         async def get_video_ids() -> aiohttp.ClientResponse:
             nonlocal asked
@@ -198,10 +198,10 @@ class MemoriesScrapes:
         first = await self._look_up_batch(guard, numbers[:half])
         return {**first, **await self._look_up_batch(guard, numbers[half:])}
 
-    def _sighting(self, job: Job, now: float) -> Sighting:
-        family = self._families[job.key.remote_id]
+    def _sighting(self, job: Asked, now: float) -> Sighting:
+        family = self._families[job.remote_id]
         return fold(
-            job.key.remote_id, family, word="parsed", now=now, grace=self._grace, **self._told(job)
+            job.remote_id, family, word="parsed", now=now, grace=self._grace, **self._told(job)
         )
 
     def _remember(self, families: Mapping[str, Family], seen: list[Sighting]) -> None:

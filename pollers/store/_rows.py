@@ -35,7 +35,10 @@ _SHARD_ID = """SELECT id FROM shard
 _NEWEST = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID}) AND kind = ? AND remote_id = ?
     ORDER BY rid DESC LIMIT 1"""  # noqa: S608  # made of constants, like all below
 _ACTIVE = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID})
-    AND state IN ('submitting', 'watching', 'uncertain') ORDER BY rid"""  # noqa: S608
+    AND state IN ('submitting', 'watching', 'uncertain')
+    AND rid > ? AND (? IS NULL OR kind = ?) ORDER BY rid LIMIT ?"""  # noqa: S608
+_SOME = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT value FROM json_each(?))
+    ORDER BY rid"""  # noqa: S608
 _JOBS = f"""SELECT {_JOB} FROM job WHERE (:all OR shard = :shard)
     AND (:state IS NULL OR state = :state) ORDER BY rid LIMIT :limit"""  # noqa: S608
 _EVENTS = f"SELECT {_EVENT} FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
@@ -229,10 +232,18 @@ def find(db: sqlite3.Connection, key: JobKey) -> Job | None:
     return None if row is None else _job(row, Shards(db))
 
 
-def load_active(db: sqlite3.Connection, shard: Shard) -> list[Job]:
-    """What has not ended."""
+def load_active(
+    db: sqlite3.Connection, shard: Shard, kind: str | None, after: int, limit: int | None
+) -> list[Job]:
+    """What has not ended, behind a row."""
     name = (*_name(shard)[:3], 0)  # a key has no bucket
-    return _read_jobs(db, db.execute(_ACTIVE, name))
+    values = (*name, after, kind, kind, -1 if limit is None else limit)
+    return _read_jobs(db, db.execute(_ACTIVE, values))
+
+
+def rows(db: sqlite3.Connection, rids: Sequence[int]) -> list[Job]:
+    """Rows by their numbers."""
+    return _read_jobs(db, db.execute(_SOME, (_json(list(rids)),)))
 
 
 def jobs(

@@ -86,8 +86,17 @@ class Store(Protocol):
         """
         ...
 
-    async def load_active(self, shard: Shard) -> list[Job]:
-        """Every row of the shard that has not ended, by rid."""
+    async def load_active(
+        self, shard: Shard, *, kind: str | None = None, after: int = 0, limit: int | None = None
+    ) -> list[Job]:
+        """The rows of the shard that have not ended, by rid: of one kind, behind one, at most so many.
+
+        A call costs as much as it returns, wherever it begins.
+        """
+        ...
+
+    async def rows(self, rids: Sequence[int]) -> list[Job]:
+        """The rows with these numbers, by rid; those that are not there are left out."""
         ...
 
     async def commit(

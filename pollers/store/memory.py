@@ -73,9 +73,19 @@ class MemoryStore:
         self._write(first)
         return first.after
 
-    async def load_active(self, shard: Shard) -> list[Job]:
+    async def load_active(
+        self, shard: Shard, *, kind: str | None = None, after: int = 0, limit: int | None = None
+    ) -> list[Job]:
         """What has not ended."""
-        return [job for job in await self.jobs(shard=shard) if not job.state.ended]
+        rows = await self.jobs(shard=shard)
+        return [
+            job for job in rows
+            if not job.state.ended and job.rid > after and kind in (None, job.key.kind)
+        ][:limit]  # fmt: skip
+
+    async def rows(self, rids: Sequence[int]) -> list[Job]:
+        """Some rows."""
+        return [self._jobs[rid] for rid in sorted(set(rids)) if rid in self._jobs]
 
     async def commit(
         self,

@@ -112,9 +112,15 @@ class SqliteStore:
         """Insert what is not known."""
         return await self._write(lambda db: _rows.register(db, shard, epoch, jobs, again=again))
 
-    async def load_active(self, shard: Shard) -> list[Job]:
+    async def load_active(
+        self, shard: Shard, *, kind: str | None = None, after: int = 0, limit: int | None = None
+    ) -> list[Job]:
         """What has not ended."""
-        return await self._read(lambda db: _rows.load_active(db, shard))
+        return await self._read(lambda db: _rows.load_active(db, shard, kind, after, limit))
+
+    async def rows(self, rids: Sequence[int]) -> list[Job]:
+        """Some rows."""
+        return await self._read(lambda db: _rows.rows(db, rids))
 
     async def commit(
         self,

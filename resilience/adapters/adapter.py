@@ -167,4 +167,4 @@ def _checked(hosts: Collection[str]) -> frozenset[str]:
             raise ValueError(f"hosts: {host!r} is not 'name' or 'name:port' (no scheme, no path)")
     if not hosts:
         raise ValueError("hosts: the policy names none, so say which servers to guard: hosts=['…']")
-    return frozenset(hosts)
+    return frozenset(host.lower() for host in hosts)  # as both clients give them

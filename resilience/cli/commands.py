@@ -58,7 +58,8 @@ def _loaded(
 POLICY = click.argument("policy", metavar="POLICY", callback=_loaded)
 
 
-@click.group(no_args_is_help=False)
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="resilience-pollers", prog_name="resilience")
 def cli() -> None:
     """Ask what a policy says about the codes of an API, and whether it makes sense.
 

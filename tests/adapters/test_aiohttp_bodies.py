@@ -370,6 +370,11 @@ def test_host_with_port_is_ours():
     run_virtual(main)
 
 
+def test_hosts_are_names_in_any_case():
+    """``API.example`` is ``api.example``."""
+    assert make_guard().aiohttp(hosts=["API.Example:80"]).hosts == {"api.example:80"}
+
+
 def test_redirects_are_followed():
     """Each hop is a request of its own: judged, and the last one's answer is the caller's."""
 

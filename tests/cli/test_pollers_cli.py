@@ -232,6 +232,20 @@ async def test_events_and_jobs_read_while_a_poller_writes(emulator, tmp_path):
     assert "succeeded" in table.out
 
 
+async def test_jobs_in_a_pipe_are_not_cut(emulator, tmp_path):
+    """However long an id is, whoever greps for it finds it; 1 is singular."""
+    long = "VI" + "1" * 120
+    emulator.add_video(long, outcome="PARSE_ERROR", cause="why " * 60)
+    store = str(tmp_path / "j.db")
+    process = await start(*watch_words(emulator, store, long))
+    await process.communicate()
+    table = await run("jobs", "--store", store)
+    (row,) = [line for line in table.out.splitlines() if long in line]
+    assert ("why " * 60).strip() in row
+    told = await run("events", "--store", store)
+    assert ", 1 look  cause" in told.out
+
+
 async def test_jobs_prints_a_providers_brackets_as_they_are(emulator, tmp_path):
     """A cause is text, whatever it looks like to whom prints the table."""
     emulator.add_video("VI1", outcome="PARSE_ERROR", cause="[a] [/b]")

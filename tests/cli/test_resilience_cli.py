@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -35,6 +36,19 @@ def asked(run, *arguments):
     code, out, err = run("explain", *arguments, "--output", "json")
     assert (code, err) == (0, "")
     return json.loads(out)
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_has_two_names(resilience, word):
+    """As the other program's."""
+    code, out, _ = resilience(word)
+    assert code == 0
+    assert "explain" in out
+
+
+def test_version(resilience):
+    """Of the package that has both programs."""
+    assert resilience("--version")[1] == f"resilience, version {version('resilience-pollers')}\n"
 
 
 # -- explain --------------------------------------------------------------------------------------

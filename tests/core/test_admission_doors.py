@@ -7,6 +7,7 @@ from admission_kit import (
     WRONG,
     Desk,
     capacity,
+    exhausted,
     window,
 )
 
@@ -388,3 +389,18 @@ def test_leaving_twice_or_after_the_end_changes_nothing(desk):
     desk.leave(waiter)
 
     assert desk.machine.parked == 0
+
+
+def test_who_was_passed_over_is_told_at_once_that_somebody_finds_out(desk):
+    """b may go first, and is the one who asks the empty account: a, who waits for its own door, hears now."""
+    empty, busy, later = desk.call("a"), desk.call("a"), desk.call("b")
+    desk.answer(busy, window("endpoint:a", wait=10.0))
+    desk.answer(later, window("endpoint:b", wait=5.0))
+    desk.answer(empty, exhausted("account", probe_every=4.0))
+
+    desk.loop = 4.5
+    a, b = desk.call("a"), desk.call("b")
+    assert desk.words(a, b) == "parked parked"
+    pumped = desk.pump(5.0)
+    assert (pumped.grants, pumped.refusals) == ([b], [a])
+    assert a.refusal.reason == "exhausted"

@@ -82,6 +82,16 @@ def test_meter_says_how_far_back_it_knows():
     assert (meter.age(2.0, 10.5), meter.age(2.0, 13.0)) == (0.5, 2.0)
 
 
+def test_meter_that_is_to_reach_farther_back_knows_what_it_has_dropped():
+    """A period that grows does not make a busy time of two seconds one of twenty."""
+    meter = Meter(1.0, 0.0)
+    for tenth in range(100):
+        meter.add(1.0, tenth / 10)
+    meter.period = 10.0
+    speed = meter.recent(20.0, 10.0) / meter.age(20.0, 10.0)
+    assert speed == pytest.approx(10.0, rel=0.1)
+
+
 def test_meter_remembers_two_periods_and_no_more():
     """However long it goes on."""
     meter = Meter(1.0, 0.0)

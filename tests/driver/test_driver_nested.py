@@ -188,3 +188,28 @@ def test_using_reaches_through_an_outer_call(run):
         assert caught.value.__cause__.endpoint == "chat"
 
     run(main)
+
+
+@pytest.mark.parametrize("bad_first", [True, False], ids=["fails-first", "fails-last"])
+def test_of_inner_calls_side_by_side_a_failure_counts(run, bad_first):
+    """One that goes well knows nothing of the other, whichever ends first."""
+    guard = make_guard()
+
+    async def main():
+        async def one(step, seconds):
+            async def read():
+                await anyio.sleep(seconds)
+                return step
+
+            await guard.options(on_failure="return").call(read)
+
+        async def both():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(one, BAD, 1.0 if bad_first else 2.0)
+                tasks.start_soon(one, OK, 2.0 if bad_first else 1.0)
+
+        with pytest.raises(FatalError) as caught:
+            await guard.call(both)
+        assert caught.value.code == BAD["code"]
+
+    run(main)

@@ -175,6 +175,7 @@ async def test_partial_names_in_2025(start) -> None:
         pytest.param("POST", "list_videos", {"data": b"{"}, id="broken-json"),
         pytest.param("POST", "list_videos", {"json": [1]}, id="array"),
         pytest.param("POST", "list_videos", {"json": {"page": -1}}, id="page"),
+        pytest.param("POST", "list_videos", {"json": {"page": 10**30}}, id="page-beyond-int"),
         pytest.param("POST", "list_videos", {"json": {"size": "many"}}, id="size"),
         pytest.param("POST", "list_videos", {"json": {"video_nos": "VI1"}}, id="video-nos"),
         pytest.param("GET", "get_metadata", {}, id="no-number"),

@@ -229,3 +229,14 @@ async def test_closing_does_not_wait_for_a_slow_stream() -> None:
         response.close()
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     assert rest == set()
+
+
+def test_half_an_emoji_is_a_question_mark() -> None:
+    """JSON can ask with one, and no answer in UTF-8 can hold it."""
+
+    async def story(memos: Memos) -> None:
+        half = {**CHAT, "query": "cats \ud83d"}
+        answer = await memos.data("chat", add_message_on_answer=False, **half)
+        assert answer == {"response": "You asked: cats ?. I remember nothing about it."}
+
+    play(story)

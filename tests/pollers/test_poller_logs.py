@@ -163,7 +163,7 @@ def test_the_life_of_a_poller_in_its_log(run: Any, caplog: pytest.LogCaptureFixt
     lines = [one.getMessage() for one in caplog.records if one.name == "pollers"]
     names = [line.split("'")[1].removeprefix("pollers.") for line in lines]
     assert names == ["opened", "look_failed", "look_failed", "stalled", "resumed", "undelivered"]
-    assert lines[0] == "event='pollers.opened' sources=1 sinks=1 jobs=0"
+    assert lines[0] == "event='pollers.opened' sources=1 sinks=1"
     assert all("kind='jobs' account='ann'" in line for line in lines[1:5])
     assert lines[4].endswith("stalled_for=40.0")
     assert lines[5] == "event='pollers.undelivered' sink='mine' events=4"

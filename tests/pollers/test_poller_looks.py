@@ -274,6 +274,7 @@ class Hall:
         self.batch = batch
         self.ends: dict[str, float] = {}
         self.looked: dict[str, list[float]] = {}
+        self.deadlines: dict[int, float] = {}
 
     def add(self, rid: int, at: float, ends: float, deadline: float | None = None) -> None:
         name = f"j{rid}"
@@ -283,6 +284,7 @@ class Hall:
             deadline=deadline,
         )  # fmt: skip
         self.watch.add(job, now=at, wall=at, first_look=at + 0.05)
+        self.deadlines[rid] = NEVER if deadline is None else deadline
         self.ends[name] = ends
         self.looked[name] = []
 
@@ -293,9 +295,9 @@ class Hall:
             self.looked[name].append(at)
             phase = Phase.SUCCEEDED if self.ends[name] <= at else Phase.PENDING
             seen[name] = Sighting(remote_id=name, phase=phase)
-        for change in self.watch.saw(seen, asked=at, now=at, wall=at):
-            if change.after.state.ended:
-                self.watch.remove(change.after.rid)
+        for rid, _ in self.watch.saw(seen, asked=at, now=at, wall=at):
+            if self.ends[f"j{rid}"] <= at or self.deadlines.get(rid, NEVER) <= at:
+                self.watch.remove(rid)
         return picked
 
 

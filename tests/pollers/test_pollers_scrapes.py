@@ -1,6 +1,7 @@
 """MemoriesScrapes against the emulator and odd servers: one look, on the wire."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,11 @@ from pollers_kit import World, wall, world
 
 from pollers import Job, JobKey, Sighting, State
 from pollers._core.model import Phase
+from pollers._core.table import Table
 from pollers.emulator import Fault
 from pollers.sources import MemoriesScrapes
 from pollers.sources import memories_scrapes as module
+from pollers.sources.base import Asked
 from resilience import FatalError, Guard, QuotaError, ResilienceError, RetriesExhausted
 from resilience.testing import FixedChance, run_virtual
 
@@ -27,7 +30,7 @@ class Picks:
         self._features = features
         self.counts: list[int] = []
 
-    def __call__(self, count: int, *, dear: Callable[[Job], bool] | None = None) -> list[str]:
+    def __call__(self, count: int, *, dear: Callable[[Asked], bool] | None = None) -> list[str]:
         self.counts.append(count)
         picked: list[str] = []
         room = True
@@ -38,11 +41,12 @@ class Picks:
             room = room and not is_dear
         return picked
 
-    def job(self, remote_id: str) -> Job:
-        key = JobKey("memories_ai", "local", "default", "scrapes", remote_id)
-        return Job(
-            rid=1, version=1, key=key, state=State.WATCHING, created_at=0.0, features=self._features
+    def job(self, remote_id: str) -> Asked:
+        job = Job(
+            rid=1, version=1, key=JobKey("memories_ai", "local", "default", "scrapes", remote_id),
+            state=State.WATCHING, created_at=0.0, features=self._features,
         )  # fmt: skip
+        return Table(("expect", "settle")).add(job, born=0.0, deadline=math.inf)
 
 
 async def look(source: MemoriesScrapes, *ids: str, **features: Any) -> dict[str, Sighting]:

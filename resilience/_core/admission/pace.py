@@ -126,8 +126,9 @@ class Meter:
         """Count; negative units take back what turned out to be rejected."""
         if not self._bins or now >= self._bins[-1][0] + self.period / BINS:
             self._bins.append([now, 0.0])
-            while self._bins[0][0] < now - 2.0 * self.period:
+            while self._bins[0][0] < (known := now - 2.0 * self.period):
                 self._bins.popleft()
+                self.start = max(self.start, known)
         self._bins[-1][1] += units
 
     def recent(self, span: float, now: float) -> float:
@@ -405,7 +406,7 @@ class Pace:
         if self.base < STRANGER * remembered:
             self._born = now
         few = self.units < MANY * self.unit
-        if self.first or few or self.base < remembered:
+        if few or self.base < remembered:
             return max(self.base, remembered)
         self._best, self._best_at = self.base, now
         return self.base

@@ -216,7 +216,16 @@ class Waiting:
                 continue
             self._refuse_late(lane, queue, now, refusals, served=False)
             self._line_up(heads, lane, queue)
+        if any(ticket.permit is not None and ticket.permit.probes for ticket in grants):
+            self._turn_away(now, refusals)
         return Pumped(grants, refusals, self._next_wake(now) if self.parked else None)
+
+    def _turn_away(self, now: Now, refusals: list[Ticket]) -> None:
+        """Those who were passed over, and now stand before a door that somebody is finding out about."""
+        for lane in self.lanes.values():
+            for queue in lane.queues.values():
+                while (head := queue.head()) is not None and (shut := self._shut(lane, now)):
+                    self._refuse(head, lane, shut, now, refusals)
 
     def _pay_all(self, lane: Lane, now: Now, refusals: list[Ticket]) -> None:
         """Give tokens to retries that wait for them, and let them get in line."""

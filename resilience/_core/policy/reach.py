@@ -28,15 +28,23 @@ def long_waits(subject: Subject) -> Iterator[Complaint]:
 
 def _long_window(subject: Subject, at: Path, rule: Rule) -> Iterator[Complaint]:
     allowed, name = _allowed(subject)
-    longest = max(rule.wait.schedule)
-    if rule.wait.until is None and longest > allowed:
+    first, longest = rule.wait.schedule[0], max(rule.wait.schedule)
+    if rule.wait.until is None and first > allowed:
         yield error(
             at,
             WAITS,
-            f"The wait of up to {longest:g} s is longer than {name} ({allowed:g} s), so a call that "
+            f"The wait of {first:g} s is longer than {name} ({allowed:g} s), so a call that "
             "meets it fails at once instead of waiting",
             f'Shorten it to {allowed:g} s, write recovers = "cooldown" if the time is known, or lint '
             "with the --max-wait that callers set",
+        )  # fmt: skip
+    elif rule.wait.until is None and longest > allowed:
+        yield warning(
+            at,
+            WAITS,
+            f"After some rejections in a row the wait grows to {longest:g} s, longer than {name} "
+            f"({allowed:g} s): calls that meet it then fail at once instead of waiting",
+            f"Let max_value be {allowed:g} s, or lint with the --max-wait that callers set",
         )  # fmt: skip
 
 
@@ -52,15 +60,6 @@ def _long_backoff(subject: Subject, at: Path, rule: Rule) -> Iterator[Complaint]
             f"{deadline:g} s does not leave",
             "Shorten the waits or lower max_attempts",
         )
-    elif max(steps, default=0.0) > subject.limits.max_wait:
-        yield error(
-            at,
-            WAITS,
-            f"A wait of {max(steps):g} s before a retry is longer than max_wait "
-            f"({subject.limits.max_wait:g} s)",
-            f"Shorten it to {subject.limits.max_wait:g} s; if the time is the server's, it is a quota "
-            'with recovers = "cooldown"',
-        )  # fmt: skip
 
 
 def _allowed(subject: Subject) -> tuple[float, str]:
