@@ -15,6 +15,7 @@ from pollers._core.events import (
 )
 from pollers._core.model import Child, Job, JobKey, Sighting, State
 from pollers._handle import JobHandle
+from pollers._health import Health, Problem
 from pollers.errors import (
     BadCursor,
     BadStore,
@@ -25,15 +26,25 @@ from pollers.errors import (
     StoreBusy,
     StoreError,
 )
+from pollers.observe import (
+    DeliveryRecord,
+    LookRecord,
+    Observer,
+    SaveRecord,
+    StateRecord,
+    to_opentelemetry,
+)
 from pollers.poller import Poller
 
 __all__ = (
     "BadCursor",
     "BadStore",
     "Child",
+    "DeliveryRecord",
     "Event",
     "EventRefused",
     "Fenced",
+    "Health",
     "Job",
     "JobCancelled",
     "JobChanged",
@@ -45,13 +56,19 @@ __all__ = (
     "JobPruned",
     "JobSucceeded",
     "JobWatching",
+    "LookRecord",
+    "Observer",
     "Parked",
     "Poller",
     "PollerResumed",
     "PollerStalled",
     "PollerStopped",
+    "Problem",
+    "SaveRecord",
     "Sighting",
     "State",
+    "StateRecord",
     "StoreBusy",
     "StoreError",
+    "to_opentelemetry",
 )

@@ -77,3 +77,10 @@ def predictors(features: Mapping[str, Any]) -> dict[str, Any]:
 
 def seconds(span: float | timedelta) -> float:
     return span.total_seconds() if isinstance(span, timedelta) else float(span)
+
+
+def span(name: str, given: float | timedelta) -> float:
+    known = seconds(given)
+    if not 0 <= known < INFINITE:
+        raise ValueError(f"{name}={given!r}: expected seconds, 0 or more")
+    return known

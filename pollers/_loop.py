@@ -5,9 +5,10 @@ request may go is the guard's.  What it adds is the order of things, and what ha
 fails.
 """
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -15,10 +16,13 @@ from pollers._core import schedule
 from pollers._core.events import event_of
 from pollers._core.looks import Looks
 from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
+from pollers._core.stalls import Stalls
 from pollers._core.step import Step
-from pollers._log import log
+from pollers._core.tally import Tally, delay_of
+from pollers._log import fit_to_tell, log
 from pollers._watch import INFINITE, Watch
-from pollers.sources.base import Asked, Source, printable
+from pollers.observe import LookRecord, SaveRecord
+from pollers.sources.base import Asked, Source
 from resilience import CallSettings, FatalError, QuotaError, ResilienceError
 
 if TYPE_CHECKING:
@@ -26,10 +30,6 @@ if TYPE_CHECKING:
 
 UNKNOWN_PAUSE = 60.0
 """Seconds between looks while the API refuses us and neither it nor the policy says when."""
-
-_QUERY = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
-MOST_SAID = 500
-"""Characters of an error that an event repeats."""
 
 MOST_WORDS = 100
 """Unknown status texts that are reported: one may hold a percentage."""
@@ -45,11 +45,10 @@ SLACK = 0.05
 
 LOOK_TIMEOUT = 30.0
 LOOK_MAX_WAIT = 5.0
-"""Seconds a look waits for a quota before the loop takes over again: deadlines must be watched."""
+"""Seconds a look may always wait for a quota."""
 
 _LOOK: CallSettings = {
     "max_attempts": 1,
-    "max_wait": LOOK_MAX_WAIT,
     "attempt_timeout": LOOK_TIMEOUT,
     "idempotent": True,
     "lane": "looks",
@@ -64,6 +63,9 @@ class Loop:
         self.poller = poller
         self.source = source
         self.shard = Shard(source.provider, source.deployment, source.guard.account)
+        self.about = {
+            "provider": self.shard.provider, "account": self.shard.account, "kind": source.kind,
+        }  # fmt: skip
         told = getattr(source, "watch_options", ())
         self.watch = Watch(poller.pace, source.batch, poller.chance, told)
         self._epoch = 0
@@ -73,10 +75,8 @@ class Loop:
         self._nudge = anyio.Event()
         self.asked_at = 0.0
         self._hold_until = 0.0
-        self._failures = 0
-        self._trouble: str | None = None
-        """Why the last look failed."""
-        self._stalled_at: float | None = None
+        self.tally = Tally()
+        self.stalls = poller.stalls.setdefault(self.shard, Stalls())
         self._told: set[str] = set()
         self._keep_at = 0.0
         self._relies = False
@@ -111,6 +111,11 @@ class Loop:
         self._loaded = rows[-1].rid if len(rows) == PAGE else None
 
     @property
+    def idle(self) -> bool:
+        """Whether it has nothing to look at."""
+        return not self.watch.jobs
+
+    @property
     def _blob(self) -> str:
         """What was learned about how long jobs take, in the store."""
         return f"looks/{self.source.kind}"
@@ -129,13 +134,19 @@ class Loop:
         return jobs
 
     async def _register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
-        jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
+        with self._writing() as events:
+            jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
+            if self.poller.telling.heard:
+                fresh = {job.rid for job in jobs if job.version == 1} - self.watch.jobs.keys()
+                events["watching"] = len(fresh)
         self._add([job for job in jobs if not job.state.ended])
         self.poller.registered(await self.poller.store.head())
         return jobs
 
     def _add(self, jobs: Iterable[Job]) -> None:
         now, wall = anyio.current_time(), self.poller.wall()
+        if self.idle:
+            self.tally.due_since = None  # whatever was due before is gone
         for job in jobs:
             self.watch.add(job, now=now, wall=wall, first_look=now + SLACK)
         self._nudge.set()
@@ -157,9 +168,10 @@ class Loop:
             await self._sleep()
             now = anyio.current_time()
             if self.watch.next_look() <= now and self._hold_until <= now:
-                await self._look()
+                with self.poller.telling.doing("look", self.about):
+                    await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
-            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._trouble))
+            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self.tally.trouble))
             self._tell_of_callbacks()
 
     async def _sleep(self) -> None:
@@ -173,20 +185,50 @@ class Loop:
                 await self._nudge.wait()
 
     async def _look(self) -> None:
+        self.tally.due(anyio.current_time())
         try:
             guard = self.source.guard
-            with guard.using(**_LOOK):  # not a view: that would yield to a block around the poller
+            settings: CallSettings = {**_LOOK, "max_wait": self._max_wait()}
+            with guard.using(**settings):  # not a view: a block around the poller would win
                 sightings = await self.source.look(guard, _Pick(self))
         except ResilienceError as error:
+            jobs = self._count_asked()
+            self._tell_look(
+                jobs, anyio.current_time(), code=error.code, reason=error.reason or "error"
+            )
             await self._look_failed(error)
             return
+        jobs = self._count_asked()
         now = anyio.current_time()
         self._hold_until = max(self.asked_at + self.source.spacing, now)
-        self._failures, self._trouble = 0, None
         for word in self.watch.unknown_words(sightings.values()):
             self._tell_once(word)
         steps = self.watch.saw(sightings, asked=self.asked_at, now=now, wall=self.poller.wall())
+        delays = [delay_of(one, asked=self.asked_at, now=now) for one in self.watch.brackets]
+        self.tally.looked(jobs, delays, now)
+        self._tell_look(jobs, now, delays=tuple(delays))
         await self._commit(steps, self._resumed())
+
+    def _tell_look(self, jobs: int, now: float, **found: Any) -> None:
+        if self.poller.telling.heard:
+            found |= {**self.about, "jobs": jobs, "elapsed": now - self.asked_at if jobs else 0.0}
+            self.poller.telling.tell(LookRecord(**found))
+
+    def _max_wait(self) -> float:
+        """How long a look waits for a quota before the loop takes over again to watch deadlines.
+
+        Where a limit is narrow, who leaves the line too early is overtaken by the other sources of
+        the account.  A job that is watched meanwhile has its final grace before it is overdue.
+        """
+        left = self.watch.next_overdue() - anyio.current_time()
+        return max(LOOK_MAX_WAIT, min(left, self.poller.pace.final_grace))
+
+    def _count_asked(self) -> int:
+        jobs = len(self.watch.picked)
+        if jobs:  # else it was refused before anybody was asked
+            room = min(self.source.batch, len(self.watch.jobs))
+            self.tally.asked(jobs, max(jobs, room), self.asked_at)
+        return jobs
 
     async def _look_failed(self, error: ResilienceError) -> None:
         now = anyio.current_time()
@@ -194,10 +236,9 @@ class Loop:
         if isinstance(error, FatalError) and not refused and self.watch.split():
             self._hold_until = now + self.source.spacing
             return  # something in the batch is wrong: find out what, it must not hold up the rest
-        self._failures += 1
-        self._trouble = _trouble(error)
+        self.tally.failed(_trouble(error))
         pause = schedule.after_failure(
-            self._failures, hint=error.retry_after, longest=self.poller.pace.max_interval,
+            self.tally.failures, hint=error.retry_after, longest=self.poller.pace.max_interval,
             draw=self.poller.chance(),
         )  # fmt: skip
         if isinstance(error, FatalError) and not refused:
@@ -206,7 +247,7 @@ class Loop:
         else:
             self.watch.failed(now=now, retry_at=now)
             self._hold_until = now + max(pause, self.source.spacing)
-        tell = log.info if refused or self._failures > 1 else log.warning  # once in a row
+        tell = log.info if refused or self.tally.failures > 1 else log.warning  # once in a row
         tell(
             "pollers.look_failed", kind=self.source.kind, account=self.shard.account,
             code=error.code, title=error.title, reason=error.reason,
@@ -219,25 +260,24 @@ class Loop:
         if self.poller.stops_when_refused:
             raise error
         self._hold_until = now + (error.retry_after or UNKNOWN_PAUSE)
-        if self._stalled_at is None:
-            self._stalled_at = now
-            resume = error.resume_at.isoformat() if error.resume_at else None
+        resume = error.resume_at.isoformat() if error.resume_at else None
+        told = {
+            "code": error.code, "message": fit_to_tell(error.message), "title": error.title,
+            "remedy": error.remedy, "resume_at": resume,
+        }  # fmt: skip
+        if self.stalls.refused(self, told, now):
             log.warning(
                 "pollers.stalled", kind=self.source.kind, account=self.shard.account,
                 code=error.code, title=error.title, remedy=error.remedy, resume_at=resume,
             )  # fmt: skip
-            told = {
-                "code": error.code, "message": _fit_to_tell(error.message), "title": error.title,
-                "remedy": error.remedy, "resume_at": resume,
-            }  # fmt: skip
             await self._commit([], [Notice(type="stalled", at=self.poller.wall(), data=told)])
 
     def _resumed(self) -> list[Notice]:
-        if self._stalled_at is None:
+        stalled_for = self.stalls.works(self, anyio.current_time())
+        if stalled_for is None:
             return []
-        stalled_for = round(anyio.current_time() - self._stalled_at, 6)
-        self._stalled_at = None
-        data = {"stalled_for": stalled_for}
+        data = {"stalled_for": round(stalled_for, 6)}
+        log.info("pollers.resumed", kind=self.source.kind, account=self.shard.account, **data)
         return [Notice(type="resumed", at=self.poller.wall(), data=data)]
 
     async def _commit(self, steps: Sequence[Step], notices: Sequence[Notice] = ()) -> None:
@@ -265,12 +305,30 @@ class Loop:
         """Save, then change what we hold, then tell: in this order, or a crash could lose it."""
         store = self.poller.store
         with anyio.CancelScope(shield=True):  # what is stored must be what we hold
-            rows = await store.commit(
-                self.shard, self._epoch, transitions, notices, self._learned(transitions)
-            )
+            with self._writing() as events:
+                rows = await store.commit(
+                    self.shard, self._epoch, transitions, notices, self._learned(transitions)
+                )
+                events.update(row.type for row in rows)
+            self.tally.saved(transitions)
             for one in transitions:
                 self._apply(one.after)
             self.poller.committed(event_of(row, store.uuid) for row in rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Counter[str]]:
+        """While the store writes; whoever asked it to says which events it has stored."""
+        events: Counter[str] = Counter()
+        telling = self.poller.telling
+        with telling.doing("save", self.about):
+            self.tally.writes(anyio.current_time())
+            try:
+                yield events
+            finally:
+                self.tally.wrote(anyio.current_time())
+            if telling.heard:
+                took = self.tally.wrote_for
+                telling.tell(SaveRecord(**self.about, events=dict(events), elapsed=took))
 
     def _learned(self, transitions: Sequence[Transition]) -> dict[str, bytes]:
         """What is to be remembered besides: now and then, and when the last job ends."""
@@ -305,7 +363,10 @@ class Loop:
     def _tell_once(self, word: str) -> None:
         if word not in self._told and len(self._told) < MOST_WORDS:
             self._told.add(word)
-            log.warning("pollers.unknown_status", kind=self.source.kind, status=word)
+            log.warning(
+                "pollers.unknown_status", kind=self.source.kind, account=self.shard.account,
+                status=word,
+            )  # fmt: skip
 
 
 class _Pick:
@@ -324,12 +385,7 @@ class _Pick:
 
 def _trouble(error: ResilienceError) -> str:
     """Why a look failed."""
-    return _fit_to_tell(f"the last look failed: {error.code or error.reason}: {error.message}")
-
-
-def _fit_to_tell(said: str) -> str:
-    """What an event may say: whoever gets it must not get a key out of a URL's query."""
-    return printable(_QUERY.sub("?…", said))[:MOST_SAID]
+    return fit_to_tell(f"the last look failed: {error.code or error.reason}: {error.message}")
 
 
 def _is_refusal(error: ResilienceError) -> bool:

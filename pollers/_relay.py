@@ -19,7 +19,8 @@ import anyio
 
 from pollers._core.events import Event, event_of
 from pollers._core.model import EventRow, Shard
-from pollers._log import log
+from pollers._log import fit_to_tell, log
+from pollers.observe import DeliveryRecord
 from pollers.sinks.base import POLICY, Sink
 from resilience import CallSettings, FatalError, Guard, ResilienceError
 
@@ -50,6 +51,12 @@ class Relay:
     def __init__(self, poller: "Poller", sink: Sink) -> None:
         self.sink = sink
         self.seq = 0
+        self.late_since: float | None = None
+        """Wall time of the oldest event that is still to be delivered; None if there is none."""
+        self.parked = 0
+        """Events of this sink that are parked."""
+        self.trouble: str | None = None
+        """Why the last delivery failed; None if it did not."""
         self._poller = poller
         self._store = poller.store
         self._guard = sink.guard or Guard(
@@ -73,26 +80,34 @@ class Relay:
     async def run(self) -> None:
         """Deliver until cancelled."""
         try:
+            self.late_since = self._poller.wall()  # until it is known better
             await self._try_parked()
             while True:
                 news = self._poller.news
                 rows = await self._store.events(self.seq, PAGE)
+                self.late_since = None
                 for start in range(0, len(rows), self.sink.batch):
+                    self.late_since = rows[start].at
                     await self._deliver(rows[start : start + self.sink.batch])
                 if not rows:
                     await news.wait()
         finally:
-            with anyio.move_on_after(CLOSING, shield=True):
+            by = self._poller.close_by
+            left = CLOSING if by is None else max(0.0, min(CLOSING, by - anyio.current_time()))
+            with anyio.move_on_after(left, shield=True):
                 await self.sink.aclose()
 
     async def _try_parked(self) -> None:
         is_down = self.sink.in_sequence
-        for one in await self._store.parked(self.sink.name):
+        parked = await self._store.parked(self.sink.name)
+        self.parked = len(parked)
+        for one in parked:
             line = one.row.line
             if not is_down and line not in self._blocked:
                 error = await self._give([one.row], _ONCE)
                 if error is None:
                     await self._store.unpark(self.sink.name, one.row.seq)
+                    self.parked -= 1
                     continue
                 is_down = not _is_of_the_event(error)
             self._blocked.add(line)
@@ -115,6 +130,7 @@ class Relay:
                 parked.setdefault(row.seq, BEHIND)
         await self._store.ack(self.sink.name, rows[-1].seq, parked)
         self._ahead.difference_update(row.seq for row in rows)
+        self.parked += len(parked)
         self.seq = rows[-1].seq
         self._poller.progressed()
 
@@ -128,7 +144,7 @@ class Relay:
                     break
                 proven = True
             if proven:
-                reason = str(error.__cause__ or error.message or error)
+                reason = fit_to_tell(error.__cause__ or error.message or error)
                 log.error(
                     "pollers.event_parked", sink=self.sink.name, subject=row.subject,
                     event_id=event_of(row, self._store.uuid).id, reason=reason,
@@ -179,14 +195,29 @@ class Relay:
         return None
 
     async def _attempt(self, events: Sequence[Event]) -> None:
+        with self._poller.telling.doing("deliver", {"sink": self.sink.name}):
+            await self._deliver_to_sink(events)
+
+    async def _deliver_to_sink(self, events: Sequence[Event]) -> None:
+        began = anyio.current_time()
         try:
             await self.sink.deliver(events)
         except Exception as error:
+            self.trouble = fit_to_tell(f"{type(error).__name__}: {error}")
+            self._tell(len(events), began, type(error).__name__)
             log.error(
                 "pollers.sink_failed", sink=self.sink.name, event_id=events[0].id,
-                events=len(events), error=repr(error),
+                events=len(events), error=self.trouble,
             )  # fmt: skip
             raise
+        self.trouble = None
+        self._tell(len(events), began)
+
+    def _tell(self, events: int, began: float, error: str | None = None) -> None:
+        took = anyio.current_time() - began
+        self._poller.telling.tell(
+            DeliveryRecord(sink=self.sink.name, events=events, elapsed=took, error=error)
+        )
 
 
 def _is_of_the_event(error: ResilienceError) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 
 from pollers._core.calendar import Calendar
 from pollers._core.callbacks import Callbacks
+from pollers._core.gauges import Ages
 from pollers._core.looks import PRICE, Looks, shortened
 from pollers._core.model import Job, Phase, Sighting
 from pollers._core.step import Step, cancel, expire, is_news, step
@@ -52,6 +53,10 @@ class Watch:
         self.jobs = Table(told)
         self.picked: list[Watched] = []
         self.looks = Looks()
+        self.ages = Ages()
+        """When jobs were last looked at; or first watched, or taken up."""
+        self.brackets: list[float] = []
+        """Of each job that the last look found ended: seconds in which that must have happened."""
         self._pace = pace
         self._batch = batch
         self._chance = chance
@@ -83,6 +88,7 @@ class Watch:
         # it may have passed while nobody was running: there is always time for one more look
         deadline = INFINITE if job.deadline is None else now + max(0.0, job.deadline - wall)
         one = self.jobs.add(job, born=now - max(0.0, wall - job.created_at), deadline=deadline)
+        one.looked_at = self.ages.enter(now)
         self._turns.add(one.slot, first_look)
         if self._rids is not None:
             self._rids[job.key.remote_id] = job.rid
@@ -94,12 +100,17 @@ class Watch:
         """Stop watching; the calendars forget it when they come to it."""
         one = self.jobs.get(rid)
         if one is not None:
+            self.ages.leave(one.looked_at)
             self._put_off.pop(one.slot, None)
             self._children.pop(rid, None)
             if self._rids is not None:
                 self._rids.pop(one.remote_id, None)
             self.jobs.pop(rid)
         self.callbacks.forget(rid)
+
+    def due(self, now: float) -> int:
+        """How many jobs are due, counted up to about ``turns.MOST_COUNTED``."""
+        return self._turns.due(now) + self._dear_turns.due(now)
 
     def _over_at(self, slot: int) -> float:
         return self._put_off.get(slot, self.jobs.deadline[slot] + self._pace.final_grace)
@@ -252,10 +263,12 @@ class Watch:
         steps: list[Step] = []
         grace = self._pace.grace
         self._half = []
+        self.brackets = []
         for one in self._take_picked():
             seen = sightings.get(one.remote_id)
             seen = seen or Sighting(remote_id=one.remote_id, phase=Phase.MISSING)
             one.looks += 1
+            one.looked_at = self.ages.again(one.looked_at, now)
             one.odd = False
             self._learn(one, seen, now=asked)
             one.asked = True
@@ -371,6 +384,8 @@ class Watch:
                 since = lived
         if teaches:
             self.looks.looked(one.features, since, age, ended=ended)
+            if ended:
+                self.brackets.append(max(0.0, age - since))
         one.alive_at = max(one.alive_at, now)
         one.teaches = True
 

@@ -18,6 +18,7 @@ import anyio
 import anyio.lowlevel
 
 from pollers import _given as given
+from pollers import _health, _snapshot
 from pollers._background import Background
 from pollers._core.events import (
     TERMINAL,
@@ -30,12 +31,16 @@ from pollers._core.events import (
 )
 from pollers._core.looks import PRICE
 from pollers._core.model import Job, JobKey, NewJob, Shard, State
+from pollers._core.stalls import Stalls
 from pollers._handle import JobHandle
-from pollers._log import log
+from pollers._health import Health
+from pollers._log import crash, log
 from pollers._loop import Loop
 from pollers._relay import Relay
+from pollers._telling import Telling
 from pollers._watch import INFINITE, Pace
 from pollers.errors import JobPruned, PollerStopped, StoreError
+from pollers.observe import Observer, StateRecord
 from pollers.sinks.base import Sink
 from pollers.sinks.callback import Callback
 from pollers.sources.base import Source, hinted_by
@@ -44,11 +49,17 @@ from resilience import ResilienceError
 
 T = TypeVar("T")
 
-DRAIN = 5.0
-"""Seconds that sinks get for the last events when the poller's block is left."""
+STOP_WITHIN = 5.0
+"""Seconds that stopping may take: most of them for the last events to be delivered."""
+
+CLOSING_PART = 0.2
+"""Of these, the part that is kept for sinks to give back what they hold."""
 
 PATIENCE = 5.0
 """Seconds that callers wait for a poller that nobody has started yet."""
+
+TELL_EVERY = 10.0
+"""Seconds between two snapshots for whoever observes."""
 
 PRUNE_EVERY = 60.0
 """Seconds between two looks for what is old."""
@@ -72,8 +83,10 @@ class Poller:
         look_price: seconds of delay that a look at one job must save on average, or it waits.  A
             quarter of it means half the delay for twice the looks.  How long jobs take is learned;
             with nothing learned yet, intervals are the root of the age (at ``0.25``).
+        stop_within: seconds that leaving the block or :meth:`stop` may take.
         grace: seconds that a job may be missing from answers before it expires.
         final_grace: seconds after its deadline that a job waits for a last look.
+        observe: gets records of looks, saves and deliveries, and the state now and then.
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
 
@@ -91,8 +104,10 @@ class Poller:
         min_interval: float = 1.0,
         max_interval: float = 30.0,
         look_price: float = PRICE,
+        stop_within: float | timedelta = STOP_WITHIN,
         grace: float = 60.0,
         final_grace: float = 30.0,
+        observe: Observer | None = None,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -118,6 +133,7 @@ class Poller:
             raise ValueError(f"keep={keep!r}: seconds above 0, or None for ever")
         if not 0 < look_price < INFINITE:
             raise ValueError(f"look_price={look_price!r}: expected seconds, above 0")
+        self._stop_within = given.span("stop_within", stop_within)
         self.store = open_store(store)
         self.wall = wall
         self.chance = chance
@@ -126,6 +142,8 @@ class Poller:
             min_interval=min_interval, max_interval=max_interval, grace=grace,
             final_grace=final_grace, look_price=look_price,
         )  # fmt: skip
+        self.telling = Telling(observe)
+        self.stalls: dict[Shard, Stalls] = {}
         self._loops = [Loop(self, source) for source in sources]
         self._relays = [Relay(self, given.sink(one)) for one in sinks]
         given.refuse_twins("sources", [f"{o.source.kind} of {o.shard}" for o in self._loops])
@@ -135,10 +153,19 @@ class Poller:
         self.opened_at = 0
         self._somebody_knows = False
         self._looking: anyio.CancelScope | None = None
+        self._stopping = False
+        self._still = anyio.Event()
+        """No look and no commit of one is under way any more."""
+        self._ended = anyio.Event()
+        self._closing = anyio.Lock()
+        self._progress = anyio.Event()
+        self.close_by: float | None = None
+        """Loop time by which sinks must have given back what they hold; None if it doesn't matter."""
         self.news = anyio.Event()
         self._ready = anyio.Event()
         self._begun = False
         self._stopped: PollerStopped | None = None
+        self._stopped_at: float | None = None
         self._scope: anyio.CancelScope | None = None
         self._background = Background()
 
@@ -151,8 +178,7 @@ class Poller:
             await self._background.start(self._run)
         except BaseException:
             self._stop(None)
-            with anyio.CancelScope(shield=True):
-                await self.store.aclose()
+            await self._close()
             raise
         return self
 
@@ -164,29 +190,64 @@ class Poller:
     ) -> None:
         try:
             if error is None:
-                await self._drain()
+                await self._drain(self._stop_within)
         finally:
             self._stop(None)
             try:  # also if the drain was cancelled: what runs must end before its store is closed
                 await self._background.ended()
             finally:
-                with anyio.CancelScope(shield=True):
-                    await self.store.aclose()
+                await self._close()
         unknown = error is None and not self._somebody_knows
         if unknown and self._stopped is not None and self._stopped.__cause__ is not None:
             raise self._stopped  # it ended by itself, and nobody was waiting to be told
 
-    async def _drain(self) -> None:
+    async def stop(self, *, within: float | timedelta | None = None) -> None:
+        """Stop from any task: look no more, finish what is being stored, deliver, close the store.
+
+        Whoever waits for the poller gets ``PollerStopped``, :meth:`run` returns, and the rest of an
+        ``async with`` block may go on.  A request under way is cancelled, and what a sink has not taken
+        in time is delivered by the next run: when this returns, everything is in the store.
+
+        Args:
+            within: seconds; None for the poller's ``stop_within``.  Only a store that hangs in a
+                commit makes it longer: that must not be cut off.
+        """
+        seconds = self._stop_within if within is None else given.span("within", within)
+        if not self._begun:
+            self._begun = True  # and over
+            self._stop(None)
+            return
+        try:
+            await self._drain(seconds)
+        finally:
+            self._stop(None)
+        await self._ended.wait()
+        await self._close()
+
+    async def _drain(self, within: float) -> None:
         """Stop looking, and give the sinks a moment for what is committed; the rest comes later."""
         if self._stopped is not None:
             return
-        await anyio.lowlevel.checkpoint()  # the background task may only just have been started
+        until = anyio.current_time() + within
+        self.close_by = until if self.close_by is None else min(until, self.close_by)
+        self._stopping = True
         if self._looking is not None:
             self._looking.cancel()
-        with anyio.move_on_after(DRAIN):
-            while any(relay.seq < self._head for relay in self._relays):
-                self._progress = anyio.Event()
-                await self._progress.wait()
+        with anyio.move_on_after(within * (1 - CLOSING_PART)):
+            await self._still.wait()
+            while self._stopped is None and any(r.seq < self._head for r in self._relays):
+                progress = self._progress
+                await progress.wait()
+        for relay in self._relays:
+            if relay.seq < self._head:
+                left = self._head - relay.seq
+                log.info("pollers.undelivered", sink=relay.sink.name, events=left)
+
+    async def _close(self) -> None:
+        with anyio.CancelScope(shield=True):
+            async with self._closing:
+                await self.store.aclose()
+        self._ended.set()
 
     async def run(self) -> None:
         """The same loop for those who own the task group; runs until cancelled.
@@ -203,8 +264,7 @@ class Poller:
             raise
         finally:
             self._stop(None)
-            with anyio.CancelScope(shield=True):
-                await self.store.aclose()
+            await self._close()
         if self._stopped is not None and self._stopped.__cause__ is not None:
             raise self._stopped
 
@@ -235,7 +295,7 @@ class Poller:
         self._head = self.opened_at = await self.store.head()
         for relay in self._relays:
             await relay.open()
-        self._progress = anyio.Event()
+        log.info("pollers.opened", sources=len(self._loops), sinks=len(self._relays))
         self._ready.set()
 
     async def _run(self) -> None:
@@ -246,18 +306,29 @@ class Poller:
                 await self._run_all()
         finally:
             self._stop(None)  # cancelled, perhaps with all tasks: nobody may wait for it any more
+            self._ended.set()
 
     async def _run_all(self) -> None:
         async with anyio.create_task_group() as tasks:
             for relay in self._relays:
                 tasks.start_soon(self._guarded, relay.run)
             with anyio.CancelScope() as self._looking:
+                if self._stopping:  # stopped before it had begun
+                    self._looking.cancel()
                 async with anyio.create_task_group() as looking:
+                    if self.telling.heard:
+                        looking.start_soon(self._guarded, self._tell_state)
                     if self._keep is not None:
                         looking.start_soon(self._guarded, self._prune, self._keep)
                     for loop in self._loops:
                         looking.start_soon(self._guarded, loop.load)
                         looking.start_soon(self._guarded, loop.run)
+            self._still.set()
+
+    async def _tell_state(self) -> None:
+        while True:
+            self.telling.tell(StateRecord(snapshot=self.snapshot()))
+            await anyio.sleep(TELL_EVERY)
 
     async def _prune(self, keep: float) -> None:
         """Delete what is old and done with, little by little: commits go in between."""
@@ -273,7 +344,7 @@ class Poller:
         except (StoreError, ResilienceError) as error:
             self._stop(error)
         except Exception as error:  # noqa: BLE001  # a source's or a store's bug: nobody may hang on it
-            log.exception("pollers.crashed", error=repr(error))
+            log.error("pollers.crashed", **crash(error))
             self._stop(error)
 
     def _stop(self, error: Exception | None) -> None:
@@ -281,6 +352,7 @@ class Poller:
             said = f"the poller stopped: {error}" if error else "the poller's block was left"
             self._stopped = PollerStopped(said)
             self._stopped.__cause__ = error
+            self._stopped_at = self.wall()
             if error is not None:
                 log.error(
                     "pollers.stopped", error=type(error).__name__, code=getattr(error, "code", None)
@@ -288,6 +360,8 @@ class Poller:
         for event in self._waiting.values():
             event.set()
         self._ready.set()
+        self._still.set()
+        self.progressed()
         self._tell()
         if self._scope is not None:
             self._scope.cancel()
@@ -296,6 +370,74 @@ class Poller:
     def stopped(self) -> PollerStopped | None:
         """Why it ended; None while it runs."""
         return self._stopped
+
+    # -- looking in -----------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """What it is doing, as plain data that ``json.dumps`` takes; call it inside the event loop.
+
+        It asks nobody, and takes a few milliseconds however many jobs there are.  Rates are
+        those of about the last minute, quantiles those of about the last quarter of an hour; times
+        are seconds, instants texts in ISO 8601.
+
+        ``{"at", "state", "sources", "accounts", "sinks", "store"}``, with ``state`` ``not_started``,
+        ``running`` or ``stopped``.
+
+        ``sources``, one for each:
+
+        * ``provider``, ``deployment``, ``account``, ``kind``: which it is.
+        * ``jobs``: live jobs by state.  ``ended``: those that ended since the poller was made, by how.
+        * ``due``: jobs whose look is due, counted up to 1,000.
+        * ``oldest_look``: since the job that was left alone longest was looked at, or taken up by
+          this poller; right to a second.
+        * ``delay``: how long ends went unnoticed: ``count`` (of the ends that count still), ``mean``,
+          ``p50``, ``p90``, ``p99``; None without any.  When a job ended is not known, but that it was
+          between the last look that saw it running (or its submission) and the one that found it.  Half
+          of that is taken, and the time until the answer came.  Ends that were there before the first
+          look don't count.
+        * ``looks_per_second``: jobs that were looked at.  ``requests_per_second``: looks that were
+          sent, each one request for most kinds.
+        * ``batch``: jobs that one request can ask for.  ``batch_fill``: the part of what a request
+          could have asked for (all live jobs, or a batch) that it did ask for; None without requests.
+        * ``looked_at``: when a look last succeeded.  ``failures``: looks that failed since, in a row,
+          and ``trouble``: why the last one did.
+        * ``stalled``: whether the API refuses its account.
+        * ``learned``: how many ends count of those that taught it how long jobs take.
+
+        ``accounts``, each of one or more sources: ``stalled_since`` and ``stalled_by`` (one for each
+        code: ``code``, ``message``, ``title``, ``remedy``, ``resume_at``), and ``guards``, as
+        ``Guard.snapshot`` gives them.
+
+        ``sinks``: ``sink``, ``behind`` (events, about), ``behind_seconds`` (the age of the oldest of
+        them), ``parked`` (events) and ``trouble`` (why the last delivery failed).
+
+        ``store``: ``events`` (the last one's number), ``writing_for`` (how long the write that is
+        under way has taken) and ``last_write`` (how long the last took).
+        """
+        return _snapshot.snapshot(self._inside())
+
+    def health(
+        self,
+        *,
+        stuck: float = _health.STUCK,
+        slow: float = _health.SLOW,
+        late: float = _health.LATE,
+    ) -> Health:
+        """Is it making progress?  For a ``/healthz``; call it inside the event loop.
+
+        Args:
+            stuck: seconds for which looks may be due without one that succeeds.
+            slow: seconds that the store may take to write.
+            late: seconds that an event may wait for a sink.
+        """
+        return _health.health(self._inside(), stuck=stuck, slow=slow, late=late)
+
+    def _inside(self) -> _snapshot.Inside:
+        return _snapshot.Inside(
+            ready=self._ready.is_set(), stopped=self._stopped, stopped_at=self._stopped_at,
+            loops=self._loops, relays=self._relays, head=self._head, now=anyio.current_time(),
+            wall=self.wall(),
+        )  # fmt: skip
 
     # -- watching -----------------------------------------------------------------------------
 
@@ -518,6 +660,7 @@ class Poller:
     def progressed(self) -> None:
         """A sink has got on."""
         self._progress.set()
+        self._progress = anyio.Event()
 
     def committed(self, events: Iterable[Event]) -> None:
         """Tell everybody who waits; called after the commit, never before."""

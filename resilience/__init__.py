@@ -23,7 +23,7 @@ from resilience.errors import (
     RetriesExhausted,
 )
 from resilience.guard import Guard
-from resilience.observe import to_structlog
+from resilience.observe import to_opentelemetry, to_structlog
 from resilience.policies import Policy, catalogs, fatal, quota, retryable, success
 from resilience.records import AttemptRecord, CallRecord, ShadowRecord
 
@@ -58,5 +58,6 @@ __all__ = (
     "report",
     "retryable",
     "success",
+    "to_opentelemetry",
     "to_structlog",
 )

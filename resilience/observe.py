@@ -11,11 +11,15 @@ see records::
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from resilience.records import AttemptRecord, Record, ShadowRecord, fields
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
 Observer = Callable[[Record], None]
 
@@ -35,6 +39,31 @@ def to_structlog(logger: Any) -> Observer:
         write(record.name, **fields(record))
 
     return observe
+
+
+def to_opentelemetry(
+    meter_provider: "MeterProvider | None" = None, tracer_provider: "TracerProvider | None" = None
+) -> Observer:
+    """An observer that makes OpenTelemetry metrics and spans; share one between guards.
+
+    Metrics: ``resilience.attempts``, ``resilience.call.duration``, ``resilience.call.wait``,
+    ``resilience.call.rejections``, ``resilience.shadow.calls``, with the policy, account, endpoint,
+    verdict and code, and ``error.type`` (why a call ended) where it failed.  A span for each call,
+    told when it is over; an attempt that failed is an event of the span that the caller is in.
+
+    Args:
+        meter_provider: None takes the global one, as for ``tracer_provider``.
+        tracer_provider: where spans go.
+
+    Raises:
+        ModuleNotFoundError: the extra ``otel`` is not installed.
+    """
+    try:
+        from resilience._opentelemetry import Telemetry
+    except ModuleNotFoundError as missing:
+        said = f"to_opentelemetry needs: pip install 'resilience-pollers[otel]' (no {missing.name})"
+        raise ModuleNotFoundError(said, name=missing.name) from None
+    return Telemetry(meter_provider, tracer_provider)
 
 
 def level(record: Record) -> int:

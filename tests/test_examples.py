@@ -15,6 +15,7 @@ def test_every_example_is_in_this_file():
         "callbacks_app",
         "fastapi_app",
         "guard_a_session",
+        "healthz",
         "my_own_api",
         "notebook_cell",
         "plain_script",

@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from types import FunctionType
@@ -195,3 +196,89 @@ def test_notebook_cells_and_a_restarted_loop(capsys, monkeypatch):
     assert [event.status for event in namespace["ends"]] == ["PARSE", "PARSE_ERROR"]
     asyncio.run(run(end))
     assert "VI2 PARSE_ERROR unknown codec" in capsys.readouterr().out
+
+
+async def get(client, path):
+    """A page's status, and what it says."""
+    response = await client.get(path)
+    return response.status, await response.json()
+
+
+async def test_healthz_of_a_poller_that_is_well(monkeypatch, tmp_path):
+    """Alive and healthy; the status has the job, its guard and the sink."""
+    monkeypatch.setenv("STORE", str(tmp_path / "jobs.db"))
+    async with AiohttpClient(TestServer(load("healthz").make_app())) as client:
+        assert await get(client, "/livez") == (200, {"alive": True})
+        assert await get(client, "/healthz") == (200, {"ok": True, "alive": True, "problems": []})
+        watched = await client.put("/videos/VI1")
+        assert (watched.status, await watched.json()) == (202, {"id": "VI1", "state": "watching"})
+        _, status = await get(client, "/status")
+        while not status["sources"][0]["ended"]:
+            await asyncio.sleep(0.05)
+            _, status = await get(client, "/status")
+        assert status["sources"][0]["ended"] == {"succeeded": 1}
+        assert status["accounts"][0]["account"] == "team-a"
+        assert [one["sink"] for one in status["sinks"]] == ["callback:healthz.tell"]
+
+
+async def test_healthz_of_a_poller_whose_key_is_refused(monkeypatch, tmp_path):
+    """Not healthy, with the remedy, but alive: a restart would mend nothing."""
+    monkeypatch.setenv("STORE", str(tmp_path / "jobs.db"))
+    with as_the_real_api(MemoriesEmulator(keys=["sk-good"]), monkeypatch, key="sk-bad"):
+        async with AiohttpClient(TestServer(load("healthz").make_app())) as client:
+            await client.put("/videos/VI1")
+            status, health = await get(client, "/healthz")
+            while status == 200:
+                await asyncio.sleep(0.05)
+                status, health = await get(client, "/healthz")
+            [problem] = health["problems"]
+            assert (status, problem["code"], problem["about"]) == (503, "stalled", "team-a")
+            assert "Check that the API key is valid" in problem["text"]
+            assert "sk-bad" not in json.dumps(health)
+            assert (await client.get("/livez")).status == 200
+
+
+@pytest.mark.slow
+def test_healthz_is_stopped_by_term(tmp_path):
+    """A supervisor's TERM: the app ends within its five seconds, and the job is in the file."""
+    import signal
+    import time
+    import urllib.request
+
+    import anyio
+
+    from pollers.store.sqlite import SqliteStore
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = (
+        f"from aiohttp import web; import healthz; web.run_app(healthz.make_app(), port={port})"
+    )
+    store = tmp_path / "jobs.db"
+    running = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "STORE": str(store), "PYTHONPATH": str(EXAMPLES)},
+    )  # fmt: skip
+    try:
+        assert "Running on" in running.stdout.readline()
+        url = f"http://127.0.0.1:{port}/videos/VI-nobody-knows"
+        urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=5).close()
+        began = time.monotonic()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(10) == 0
+        assert time.monotonic() - began < 6.0
+    finally:
+        running.kill()
+        running.stdout.close()
+        running.wait()
+
+    async def jobs():
+        reader = SqliteStore(store, read_only=True)
+        await reader.open()
+        try:
+            return [(job.key.remote_id, str(job.state)) for job in await reader.jobs()]
+        finally:
+            await reader.aclose()
+
+    assert anyio.run(jobs) == [("VI-nobody-knows", "watching")]

@@ -9,7 +9,7 @@ import pytest
 
 import resilience
 
-SURFACE = ["AlreadyDone", "AttemptRecord", "CallRecord", "CallSettings", "Certainty", "CircuitBreaker", "CircuitOpen", "Classification", "DeadlineExceeded", "FatalError", "Guard", "Outcome", "Policy", "PolicyError", "QuotaError", "Recovers", "Report", "ResilienceError", "RetriesExhausted", "RetryBudget", "Rule", "ShadowRecord", "Verdict", "catalogs", "fatal", "quota", "raise_for_code", "report", "retryable", "success", "to_structlog"]  # fmt: skip
+SURFACE = ["AlreadyDone", "AttemptRecord", "CallRecord", "CallSettings", "Certainty", "CircuitBreaker", "CircuitOpen", "Classification", "DeadlineExceeded", "FatalError", "Guard", "Outcome", "Policy", "PolicyError", "QuotaError", "Recovers", "Report", "ResilienceError", "RetriesExhausted", "RetryBudget", "Rule", "ShadowRecord", "Verdict", "catalogs", "fatal", "quota", "raise_for_code", "report", "retryable", "success", "to_opentelemetry", "to_structlog"]  # fmt: skip
 
 
 def run(script: str) -> str:
@@ -59,7 +59,9 @@ def test_front_door_has_no_logic():
     assert set(resilience.__all__) == mine
 
 
-@pytest.mark.parametrize("heavy", ["aiohttp", "httpx", "httpx2", "click", "trio", "av", "pollers"])
+@pytest.mark.parametrize(
+    "heavy", ["aiohttp", "httpx", "httpx2", "click", "trio", "av", "opentelemetry", "pollers"]
+)
 def test_import_is_light(heavy):
     """``import resilience`` imports no HTTP library and nothing of an extra."""
     assert run(f"import sys, resilience; print({heavy!r} in sys.modules)") == "False"

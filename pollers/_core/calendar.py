@@ -11,6 +11,7 @@ is passed over when its day comes.
 import heapq
 from array import array
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 DAY = 1.0
 """Seconds on one page."""
@@ -67,6 +68,18 @@ class Calendar:
             if not self._order:
                 return float("inf")
             self._open(self._order[0])
+
+    def due(self, until: float, most: int) -> int:
+        """How many come by an instant, counted up to so many."""
+        near = [slot for at, rid, slot in self._near if at <= until and self._rids[slot] == rid]
+        pages = (page for day, page in self._days.items() if day * DAY <= until)
+        found: set[int] = set()
+        for slot in chain(near, *pages):
+            if len(found) >= most:
+                break
+            if self._instant(slot) <= until:
+                found.add(slot)
+        return len(found)
 
     def take(self) -> int:
         """The slot whose instant is next, of which there is one."""

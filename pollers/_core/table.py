@@ -115,6 +115,7 @@ class Table(Mapping[int, "Watched"]):
         self.at = array("d")
         self.place = array("B")
         self.looks = array("I")
+        self.looked_at = array("i")
         self.flags = array("B")
         self.status: list[str | None] = []
         self.told: list[Mapping[str, Any]] = []
@@ -192,7 +193,7 @@ class Table(Mapping[int, "Watched"]):
         return self._known.setdefault(tuple(sorted(told.items())), told)
 
     def _grow(self) -> int:
-        for whole in (self.rid, self.place, self.looks, self.flags):
+        for whole in (self.rid, self.place, self.looks, self.looked_at, self.flags):
             whole.append(0)
         for instants in (self.submitted, self.deadline, self.alive_at, self.missing_since, self.at):
             instants.append(0.0)
@@ -251,6 +252,8 @@ class Watched:
     alive_at = _Column[float]("alive_at")
     """When it was last known to be running."""
     looks = _Column[int]("looks")
+    looked_at = _Column[int]("looked_at")
+    """The second of its last look, as ``Watch.ages`` counts it."""
     teaches = _Flag(_TEACHES)
     """After a restart it is not known when it was last seen: until then it tells nothing."""
     odd = _Flag(_ODD)

@@ -22,6 +22,9 @@ MOVED = 10
 SWEEPS = 8.0
 """A job that was left alone while each could have been looked at so many times goes first."""
 
+MOST_COUNTED = 1_000
+"""Jobs that are due are counted so far, in a few milliseconds."""
+
 _SMOOTH = 0.2
 """What one batch tells of the shadow price."""
 
@@ -121,6 +124,11 @@ class Turns:
     def next_at(self) -> float:
         """When the next job is due."""
         return 0.0 if self._waiting.first() < math.inf else self._later.first()
+
+    def due(self, now: float) -> int:
+        """How many are due, counted up to ``MOST_COUNTED``."""
+        waiting = self._waiting.due(math.inf, MOST_COUNTED)
+        return waiting + self._later.due(now, MOST_COUNTED - waiting)
 
     def in_order(self, now: float, most: int) -> Iterator[int]:
         """Take jobs out: those that are due, by worth, then those that are next.

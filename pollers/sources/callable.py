@@ -111,7 +111,10 @@ class CallableSource:
             return
         self._told = True
         hint = "an answer has no such field; name yours with CallableSource(status=…)"
-        log.warning("pollers.no_status", kind=self.kind, field=self._status, hint=hint)
+        log.warning(
+            "pollers.no_status", kind=self.kind, account=self.guard.account, field=self._status,
+            hint=hint,
+        )  # fmt: skip
 
 
 def _field(answer: Any, name: str) -> Any:

@@ -348,6 +348,20 @@ async def test_term_cleans_up_like_ctrl_c(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_term_ends_a_watch_in_time(emulator, tmp_path):
+    """As Ctrl-C does, while a job is running: quickly, without a traceback, and the job is stored."""
+    emulator.add_video("VI1", parse_after=3600)
+    store = tmp_path / "j.db"
+    process = await start(*watch_words(emulator, store, "VI1", output="text"))
+    line = await asyncio.wait_for(process.stderr.readline(), 10)
+    assert b"watching 1 video" in line
+    process.terminate()
+    _, err = await asyncio.wait_for(process.communicate(), 5)
+    assert (process.returncode, err) == (143, b"")
+    [job] = (await run("jobs", "--store", str(store), "--output", "jsonl")).out.splitlines()
+    assert json.loads(job)["state"] == "watching"
+
+
 async def test_a_reader_that_has_enough_is_no_traceback(emulator, tmp_path):
     """``pollers watch … | head -1`` ends quietly."""
     ids = [f"VI{number}" for number in range(30)]

@@ -119,8 +119,8 @@ class Provider:
         return CallableSource(self.one if batch == 1 else self.many, **settings)
 
 
-def paper_guard(account: str = "default", **settings: Any) -> Guard:
-    return Guard(PAPER, account, **{"wall": wall, "chance": FixedChance(0.0), **settings})
+def paper_guard(account: str = "default", policy: Policy = PAPER, **settings: Any) -> Guard:
+    return Guard(policy, account, **{"wall": wall, "chance": FixedChance(0.0), **settings})
 
 
 def make_poller(*sources: Any, **settings: Any) -> Poller:
