@@ -354,11 +354,17 @@ class Loop:
         if callbacks.trusted == self._relies:
             return
         self._relies = callbacks.trusted
-        tell, what = (log.info, "work") if self._relies else (log.warning, "stopped")
-        tell(
-            f"pollers.callbacks_{what}", kind=self.source.kind, account=self.shard.account,
-            lost=round(callbacks.loss.chance, 3), intervals_times=round(callbacks.stretch, 1),
-        )  # fmt: skip
+        lost, stretch = round(callbacks.loss.chance, 3), round(callbacks.stretch, 1)
+        if self._relies:
+            log.info(
+                "pollers.callbacks_work", kind=self.source.kind, account=self.shard.account,
+                lost=lost, intervals_times=stretch,
+            )  # fmt: skip
+        else:
+            log.warning(
+                "pollers.callbacks_stopped", kind=self.source.kind, account=self.shard.account,
+                lost=lost, intervals_times=stretch,
+            )  # fmt: skip
 
     def _tell_once(self, word: str) -> None:
         if word not in self._told and len(self._told) < MOST_WORDS:
