@@ -215,6 +215,27 @@ def test_a_flood_of_forged_hints_costs_no_more_than_polling(run: Any) -> None:
     assert len(at) <= 300.0 / 2.0 + 3
 
 
+def test_jobs_that_are_gone_leave_nothing_behind(run: Any) -> None:
+    """Unwatched or expired with a hint that is still being followed up: later ones are of strangers."""
+    provider = Provider()
+
+    async def main() -> None:
+        async with make_poller(provider.source()) as poller:
+            for name in "abc":
+                provider.add(name, at=NEVER)
+            jobs = [await poller.watch(name, deadline=30.0) for name in "ab"]
+            poller.hint(["a", "b"])
+            await anyio.sleep(2.0)
+            await jobs[0].unwatch()
+            await anyio.sleep(26.0)
+            poller.hint(["b"])
+            await jobs[1].result()
+            assert poller.hint(["a", "b"]) == 0
+            assert poller._loops[0].watch.callbacks._hints == {}
+
+    run(main)
+
+
 def test_forged_ids_cost_no_request(run: Any) -> None:
     """Nobody watches them."""
     provider = Provider()
