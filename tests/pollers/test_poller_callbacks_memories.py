@@ -211,6 +211,26 @@ def test_videos_of_tasks_are_forgotten_with_them() -> None:
     run_virtual(main)
 
 
+def test_a_video_that_a_task_has_no_more_is_nobody_s() -> None:
+    """Its callback concerns no task."""
+
+    async def main() -> None:
+        async with world() as here:
+            source = scrapes(here)
+            async with make_poller(source) as poller:
+                videos = [{"video_no": f"VI{i}", "parse_after": 500.0} for i in range(2)]
+                task = here.emulator.add_scrape("T1", videos=videos)
+                await poller.watch("T1", expect=3)
+                await anyio.sleep(5.0)
+                assert source.hinted({"videoNo": "VI1"}) == ["T1"]
+                del task.videos[1:]  # type: ignore[attr-defined]
+                await anyio.sleep(5.0)
+                assert source.hinted({"videoNo": "VI1"}) == []
+                assert source.hinted({"videoNo": "VI0"}) == ["T1"]
+
+    run_virtual(main)
+
+
 def test_a_payload_of_ours_is_no_unknown_one() -> None:
     """Though nobody watches what it names."""
 

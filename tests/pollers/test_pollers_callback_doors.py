@@ -1,7 +1,7 @@
 """What the handler of aiohttp and the ASGI app answer, to callbacks of every shape and to strangers."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -96,19 +96,23 @@ async def test_whatever_comes_has_its_answer(
         assert provider.asked == []
 
 
+async def pieces(count: int, then: Callable[[], Any] = lambda: None) -> AsyncIterator[bytes]:
+    """A callback that comes bit by bit."""
+    yield b'{"job": "'
+    for _ in range(count):
+        yield b"x" * 65_536
+    then()
+    yield b'"}'
+
+
 async def test_a_body_in_pieces(door: Door) -> None:
     """Is put together, and given up as soon as it is too large."""
     provider = Heard()
 
-    async def pieces(count: int) -> AsyncIterator[bytes]:
-        yield b'{"job": "'
-        for _ in range(count):
-            yield b"x" * 65_536
-        yield b'"}'
-
     async with make_poller(provider.source()) as poller, door(poller) as knock:
-        assert (await knock("/", pieces(3)))[0] == 200
-        assert (await knock("/", pieces(17)))[0] == 413
+        with anyio.fail_after(20):
+            assert (await knock("/", pieces(3)))[0] == 200
+            assert (await knock("/", pieces(10**9)))[0] == 413
 
 
 async def test_a_poller_that_stopped_says_so(door: Door) -> None:
@@ -118,6 +122,19 @@ async def test_a_poller_that_stopped_says_so(door: Door) -> None:
     async with door(poller) as knock:
         status, said, _ = await knock("/", b'{"job": "a"}')
         assert (status, said["msg"]) == (503, "the poller has stopped")
+        with anyio.fail_after(20):  # it isn't even read
+            assert (await knock("/", pieces(10**9)))[0] == 503
+
+
+async def test_a_poller_that_stops_while_the_body_comes(door: Door) -> None:
+    """503 too, and no error."""
+    async with make_poller(Heard().source()) as stopped:
+        pass
+    async with make_poller(Heard().source()) as running:
+        whose = [running]
+        async with door(lambda: whose[-1]) as knock:
+            body = pieces(1, then=lambda: whose.append(stopped))
+            assert (await knock("/", body))[0] == 503
 
 
 @pytest.mark.parametrize(

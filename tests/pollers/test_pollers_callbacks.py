@@ -332,6 +332,16 @@ def test_a_sweep_that_finds_many_missed_ends_is_no_alarm() -> None:
     assert not hints.takes_over
 
 
+def test_missed_ends_that_lie_mostly_after_the_last_announced_one_are_an_alarm() -> None:
+    """Half-way between the looks around it counts; all of them were alive when it came."""
+    hints = Callbacks(1.0, 30.0)
+    ends(hints, MANY, hinted=True, at=100.0)
+    for rid, name in enumerate("ab"):
+        hints.ended(rid, name, since=90.0, asked=120.0, counts=True)
+    hints.settle(120.0 + LATE)
+    assert hints.takes_over
+
+
 def test_a_late_one_tells_that_callbacks_still_come() -> None:
     """What was found before it came, and counts after, is no sign of a stop."""
     hints = Callbacks(1.0, 30.0)
