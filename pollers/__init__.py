@@ -7,13 +7,16 @@ from pollers._core.events import (
     JobEvent,
     JobExpired,
     JobFailed,
+    JobSubmitting,
     JobSucceeded,
+    JobUncertain,
     JobWatching,
     Parked,
     PollerResumed,
     PollerStalled,
 )
 from pollers._core.model import Child, Job, JobKey, Sighting, State
+from pollers._core.submit import Intent, Match
 from pollers._handle import JobHandle
 from pollers.errors import (
     BadCursor,
@@ -24,6 +27,7 @@ from pollers.errors import (
     PollerStopped,
     StoreBusy,
     StoreError,
+    SubmitUncertain,
 )
 from pollers.poller import Poller
 
@@ -34,6 +38,7 @@ __all__ = (
     "Event",
     "EventRefused",
     "Fenced",
+    "Intent",
     "Job",
     "JobCancelled",
     "JobChanged",
@@ -43,8 +48,11 @@ __all__ = (
     "JobHandle",
     "JobKey",
     "JobPruned",
+    "JobSubmitting",
     "JobSucceeded",
+    "JobUncertain",
     "JobWatching",
+    "Match",
     "Parked",
     "Poller",
     "PollerResumed",
@@ -54,4 +62,5 @@ __all__ = (
     "State",
     "StoreBusy",
     "StoreError",
+    "SubmitUncertain",
 )

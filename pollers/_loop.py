@@ -5,8 +5,7 @@ request may go is the guard's.  What it adds is the order of things, and what ha
 fails.
 """
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,11 +13,13 @@ import anyio
 from pollers._core import schedule
 from pollers._core.events import event_of
 from pollers._core.looks import Looks
-from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
+from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, State, Transition
 from pollers._core.step import cancel
 from pollers._log import log
+from pollers._submitting import Open, Submits
+from pollers._telling import fit_to_tell
 from pollers._watch import INFINITE, Watch
-from pollers.sources.base import Source, printable
+from pollers.sources.base import Source
 from resilience import CallSettings, FatalError, QuotaError, ResilienceError
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 
 UNKNOWN_PAUSE = 60.0
 """Seconds between looks while the API refuses us and neither it nor the policy says when."""
-
-_QUERY = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")
-MOST_SAID = 500
-"""Characters of an error that an event repeats."""
 
 MOST_WORDS = 100
 """Unknown status texts that are reported: one may hold a percentage."""
@@ -62,6 +59,7 @@ class Loop:
         self.source = source
         self.shard = Shard(source.provider, source.deployment, source.guard.account)
         self.watch = Watch(poller.pace, source.batch, poller.chance)
+        self.submits = Submits(self)
         self._epoch = 0
         self._committing = anyio.Lock()
         self._nudge = anyio.Event()
@@ -114,30 +112,56 @@ class Loop:
     def _add(self, jobs: Iterable[Job]) -> None:
         now, wall = anyio.current_time(), self.poller.wall()
         for job in jobs:
-            self.watch.add(job, now=now, wall=wall, first_look=now + SLACK)
+            if job.state is State.WATCHING:
+                self.watch.add(job, now=now, wall=wall, first_look=now + SLACK)
+            else:
+                self.submits.add(job)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Something may be due sooner than was thought."""
         self._nudge.set()
+
+    def holds(self, rid: int) -> bool:
+        """Whether something may still happen to this job by itself."""
+        return rid in self.watch.jobs or self.submits.holds(rid)
 
     async def cancel(self, rid: int) -> None:
         """Stop watching one job."""
         async with self._committing:
             one = self.watch.jobs.get(rid)
-            if one is not None:
-                await self._save([cancel(one.job, at=self.poller.wall(), looks=one.looks)])
+            job = self.submits.job(rid) if one is None else one.job
+            if job is not None:
+                looks = job.looks if one is None else one.looks
+                await self._save([cancel(job, at=self.poller.wall(), looks=looks)])
+
+    async def change(self, decide: Callable[[], Awaitable[Transition | None]]) -> None:
+        """Decide and save in one go: nobody else registers or saves anything in between."""
+        async with self._committing:
+            move = await decide()
+            if move is not None:
+                await self._save([move])
 
     async def run(self) -> None:
         """Look -> step -> save -> deliver -> sleep."""
         while True:
             await self._sleep()
             now = anyio.current_time()
-            if self.watch.next_look() <= now and self._hold_until <= now:
-                await self._look()
+            if self._hold_until <= now:
+                looks = self.watch.next_look() <= now
+                lost = self.submits.take(now, looks=looks)
+                if lost is not None:
+                    await self._search(lost)
+                elif looks:
+                    await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
             await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._trouble))
 
     async def _sleep(self) -> None:
         while True:
             self._nudge = anyio.Event()
-            wake = min(max(self.watch.next_look(), self._hold_until), self.watch.next_overdue())
+            request = min(self.watch.next_look(), self.submits.next_at())
+            wake = min(max(request, self._hold_until), self.watch.next_overdue())
             left = wake - anyio.current_time()
             if left <= 0:
                 return
@@ -161,6 +185,23 @@ class Loop:
             sightings, asked=self.asked_at, now=now, wall=self.poller.wall()
         )
         await self._commit(transitions, self._resumed())
+
+    async def _search(self, lost: Open) -> None:
+        """Look for a job whose submit had no reply that we know of."""
+        asked = anyio.current_time()
+        try:
+            with self.source.guard.using(**_LOOK):
+                matches = await self.submits.find(lost)
+        except ResilienceError as error:
+            if _is_refusal(error) or not isinstance(error, FatalError):
+                await self._look_failed(error)
+                return
+            lost.trouble = _trouble(error)  # this way of searching leads nowhere
+            matches = ()
+        self._hold_until = anyio.current_time() + self.source.spacing
+        self._failures, self._trouble = 0, None
+        await self.submits.found(lost, matches, asked=asked)
+        await self._commit([], self._resumed())
 
     async def _look_failed(self, error: ResilienceError) -> None:
         now = anyio.current_time()
@@ -201,7 +242,7 @@ class Loop:
                 code=error.code, title=error.title, remedy=error.remedy, resume_at=resume,
             )  # fmt: skip
             told = {
-                "code": error.code, "message": _fit_to_tell(error.message), "title": error.title,
+                "code": error.code, "message": fit_to_tell(error.message), "title": error.title,
                 "remedy": error.remedy, "resume_at": resume,
             }  # fmt: skip
             await self._commit([], [Notice(type="stalled", at=self.poller.wall(), data=told)])
@@ -253,11 +294,15 @@ class Loop:
         return watched is not None and watched.job.version == one.after.version - 1
 
     def _apply(self, job: Job) -> None:
+        self.submits.changed(job)
         if job.state.ended:
             self.watch.remove(job.rid)
-            self.poller.ended(job.rid)
-        else:
+        elif job.rid in self.watch.jobs:
             self.watch.jobs[job.rid].job = job
+        else:
+            self._add([job])
+        if job.state.ended or job.state is State.UNCERTAIN:
+            self.poller.ended(job.rid)
 
     def _tell_once(self, word: str) -> None:
         if word not in self._told and len(self._told) < MOST_WORDS:
@@ -283,12 +328,7 @@ class _Pick:
 
 def _trouble(error: ResilienceError) -> str:
     """Why a look failed."""
-    return _fit_to_tell(f"the last look failed: {error.code or error.reason}: {error.message}")
-
-
-def _fit_to_tell(said: str) -> str:
-    """What an event may say: whoever gets it must not get a key out of a URL's query."""
-    return printable(_QUERY.sub("?…", said))[:MOST_SAID]
+    return fit_to_tell(f"the last look failed: {error.code or error.reason}: {error.message}")
 
 
 def _is_refusal(error: ResilienceError) -> bool:

@@ -51,7 +51,7 @@ class Watched:
         self.features: Mapping[str, Any] = job.features
         self.alive_at = self.submitted
         """When it was last known to be running."""
-        self.teaches = job.version == 1
+        self.teaches = job.status is None  # nothing was seen yet
         """After a restart it is not known when it was last seen: until then it tells nothing."""
         self.turn_at: float | None = None
         self.looks = job.looks

@@ -17,14 +17,14 @@ class IllegalMove(AssertionError):  # noqa: N818  # a mistake of ours, not a con
 
 
 def opening(new: NewJob, rid: int) -> Transition:
-    """The first transition of a job: it is being watched."""
+    """The first transition of a job: it is being watched, or submitted."""
     job = Job(
-        rid=rid, version=1, key=new.key, state=State.WATCHING, created_at=new.created_at,
+        rid=rid, version=1, key=new.key, state=new.state, created_at=new.created_at,
         submitted_at=new.submitted_at, deadline=new.deadline, data=new.data,
         features=new.features,
     )  # fmt: skip
     return Transition(
-        after=job, type="watching", at=new.created_at, data=_data(job, new.created_at)
+        after=job, type=new.state.value, at=new.created_at, data=_data(job, new.created_at)
     )
 
 
@@ -76,7 +76,7 @@ def step(
             job, version=job.version + 1, status=seen.status, cause=seen.cause, looks=looks,
             features=features,
         )  # fmt: skip
-        return _moved(job, after, "changed", at, previous=job.status)
+        return moved(job, after, "changed", at, previous=job.status)
     return None
 
 
@@ -97,9 +97,9 @@ def expire(
     )  # fmt: skip
 
 
-def cancel(job: Job, *, at: float, looks: int) -> Transition:
+def cancel(job: Job, *, at: float, looks: int, cause: str | None = None) -> Transition:
     """We stop watching; the remote work is not touched."""
-    return _end(job, State.CANCELLED, at=at, looks=looks)
+    return _end(job, State.CANCELLED, at=at, looks=looks, cause=cause)
 
 
 def _end(
@@ -118,10 +118,11 @@ def _end(
         reason=reason, ended_at=at, looks=looks,
         features=job.features if features is None else features,
     )  # fmt: skip
-    return _moved(job, after, state.value, at)
+    return moved(job, after, state.value, at)
 
 
-def _moved(job: Job, after: Job, kind: str, at: float, **more: Any) -> Transition:
+def moved(job: Job, after: Job, kind: str, at: float, **more: Any) -> Transition:
+    """A move of the table, with what its event tells."""
     if after.state not in MOVES.get(job.state, frozenset()):
         msg = f"job {job.rid}: {job.state} -> {after.state}"
         raise IllegalMove(msg)

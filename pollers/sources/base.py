@@ -39,6 +39,11 @@ class Source(Protocol):
 
     ``watch_options``, where a source has it, names the options of ``Poller.watch`` that it takes
     (``"expect"``, ``"settle"``); they come back in the ``features`` of the job.
+
+    Two methods, where a source has them, serve ``Poller.submit``: ``submitted_id(answer)`` reads the id
+    out of an answer to a submit (None if there is none), and ``async find_submitted(intent)`` gives
+    the ids of all the provider's jobs that have the intent's token (or :class:`Match` es), through
+    the source's guard.
     """
 
     provider: str

@@ -22,7 +22,7 @@ import anyio
 
 from pollers._core.children import Family, fold, found, is_whole, listed, still_open
 from pollers._core.model import Job, Phase, Sighting
-from pollers.sources._http import object_of
+from pollers.sources._http import inside, object_of
 from pollers.sources.base import PickJobs, printable
 from pollers.sources.memories_ai import (
     BASE_URL,
@@ -96,6 +96,11 @@ class MemoriesScrapes:
         self._families: dict[str, Family] = {}
         self._free_at = -math.inf
         """Loop time from which the next request for a task may go."""
+
+    def submitted_id(self, answer: Any) -> str | None:
+        """The task in the answer to a scraper request; the API has no way to find one without it."""
+        task_id = inside(answer).get("taskId", inside(answer).get("task_id"))
+        return None if task_id is None else str(task_id)
 
     async def look(self, guard: Guard, pick: PickJobs) -> Mapping[str, Sighting]:
         """One look at many tasks, whose videos are known, and at one whose are not.
