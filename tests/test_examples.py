@@ -21,6 +21,7 @@ def test_every_example_is_in_this_file():
         "remember_and_search",
         "scrape_posts",
         "starlette_app",
+        "submit_and_watch",
         "trio_httpx",
         "watch_videos",
     }
@@ -35,6 +36,13 @@ async def test_watch_videos_sees_both_ends():
     """One video is parsed, the other can't be."""
     ends = await load("watch_videos").on_this_machine()
     assert [type(event).__name__ for event in ends] == ["JobSucceeded", "JobFailed"]
+
+
+async def test_submit_and_watch_uploads_each_file_once():
+    """One reply is lost; there are two videos in the end, and both are parsed."""
+    ends, videos = await load("submit_and_watch").on_this_machine()
+    assert [event.user_data["file"] for event in ends] == ["cat.mp4", "dog.mp4"]
+    assert ([type(event).__name__ for event in ends], videos) == (["JobSucceeded"] * 2, 2)
 
 
 async def test_remember_and_search_finds_what_was_added():

@@ -19,7 +19,10 @@ from pollers.cli import OK
 from pollers.store.sqlite import SqliteStore
 
 FOLLOW_EVERY = 0.5
-_COLOURS = {"succeeded": "green", "failed": "red", "expired": "yellow", "watching": "cyan"}
+_COLOURS = {
+    "succeeded": "green", "failed": "red", "expired": "yellow", "watching": "cyan",
+    "submitting": "blue", "uncertain": "magenta",
+}  # fmt: skip
 
 
 def print_event(event: Event, output: str) -> None:
@@ -33,7 +36,9 @@ def print_event(event: Event, output: str) -> None:
     parts = [f"{event.time:%H:%M:%S}", f"{word:<10}", event.subject]
     if isinstance(event, JobEvent):
         parts.append(f"{event.status or '-'} after {event.elapsed:.1f} s, {event.looks} looks")
-    told_too = ("cause", "reason", "code", "remedy")
+    if facts.get("candidates"):
+        facts["candidates"] = ", ".join(facts["candidates"])
+    told_too = ("token", "cause", "reason", "candidates", "code", "remedy")
     parts += [f"{name}: {facts[name]}" for name in told_too if facts.get(name)]
     click.echo("  ".join(parts))
     if isinstance(event, JobEvent):
