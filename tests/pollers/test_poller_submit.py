@@ -1,5 +1,6 @@
 """Submit and watch in one step: the call, what came of it, and the handle."""
 
+import asyncio
 from typing import Any
 
 import anyio
@@ -40,6 +41,7 @@ from resilience import (
     ResilienceError,
     RetriesExhausted,
 )
+from resilience.testing import run_virtual
 
 
 async def rows(store: MemoryStore) -> list[tuple[str, str]]:
@@ -394,6 +396,35 @@ def test_a_cancelled_call_is_searched_for(run: Any) -> None:
         assert len(shop.called) == 1
 
     run(main)
+
+
+@pytest.mark.parametrize("at", [0.2, 0.7, 1.2, 1.7])
+@pytest.mark.parametrize("how", ["scope", "task"])
+def test_cancelled_in_the_middle_of_a_commit(how: str, at: float) -> None:
+    """Also in asyncio's own way: what is stored is what we hold, and the poller goes on."""
+    shop, store = Shop(), SlowStore(0.5)
+
+    async def main() -> None:
+        async with shop.poller(store=store, grace=5.0) as poller:
+            if how == "scope":
+                with anyio.move_on_after(at):
+                    await poller.submit(shop.upload)
+            else:
+                task = asyncio.create_task(poller.submit(shop.upload))
+                await asyncio.sleep(at)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            await anyio.sleep(60.0)
+            made = [("J1", "succeeded")] if shop.made else [(shop_token(store), "uncertain")]
+            assert await rows(store) == made
+            assert (await (await poller.submit(shop.upload)).result()).job_id[0] == "J"
+
+    run_virtual(main)
+
+
+def shop_token(store: MemoryStore) -> str:
+    return next(iter(store._jobs.values())).key.remote_id
 
 
 def test_nobody_searches_while_the_call_is_under_way(run: Any) -> None:
