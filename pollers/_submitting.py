@@ -196,6 +196,8 @@ class Submits:
 
     async def found(self, one: Open, matches: Sequence[Match] | None, *, asked: float) -> None:
         """What a search means, which began at ``asked``."""
+        if not self.holds(one.job.rid):
+            return  # somebody decided meanwhile
         one.searches += 1
         ends = one.lost_at + self._loop.poller.pace.grace
         self._search_at(one, min(anyio.current_time() + core.pause(one.searches - 1), ends))

@@ -10,6 +10,7 @@ from pollers_kit import (
     EMPTY,
     NEVER,
     Provider,
+    SlowStore,
     kinds,
     now,
     since_epoch,
@@ -27,6 +28,7 @@ from pollers import (
     SubmitUncertain,
 )
 from pollers.store import MemoryStore
+from resilience import FatalError
 
 NO_SEARCH = {"find_submitted": None}
 
@@ -380,6 +382,55 @@ def test_somebody_decides_while_the_call_is_under_way(how: str, run: Any) -> Non
         }
         assert (job.id, type(event).__name__) == ends[how]
         assert len(await store.jobs()) == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("deed", ["reply", "refuse", "search"])
+def test_giving_up_while_it_is_decided(deed: str, run: Any) -> None:
+    """One comes first, and the other finds it done: the call's own end is told to its caller only."""
+    shop, store = Shop(), SlowStore(0.5)
+
+    async def upload(intent: Intent) -> Any:
+        await anyio.sleep(2.2)
+        return BAD if deed == "refuse" else await shop.upload(intent)
+
+    async def find(intent: Intent) -> Any:
+        await anyio.sleep(2.2)
+        return await shop.find(intent)
+
+    async def main() -> None:
+        async with shop.poller(store=store, source={"find_submitted": find}) as poller:
+            async with anyio.create_task_group() as tasks:
+
+                async def submit() -> None:
+                    if deed == "refuse":
+                        with pytest.raises(FatalError):
+                            await poller.submit(upload)
+                    else:
+                        await poller.submit(shop.lose if deed == "search" else upload)
+
+                tasks.start_soon(submit)
+                await anyio.sleep(3.0)  # stored at 1.0; decided at 3.2, or found then
+                (row,) = await MemoryStore.jobs(store)
+                await poller.unwatch(row.rid)
+            await anyio.sleep(60.0)
+        assert kinds(await stored(store)) == ["JobSubmitting", "JobCancelled"]
+
+    run(main)
+
+
+def test_a_handle_of_the_token_learns_the_id(run: Any) -> None:
+    """Whoever took it from the store meanwhile."""
+    shop = Shop(visible_after=5.0)
+
+    async def main() -> None:
+        async with shop.poller() as poller:
+            job = await poller.submit(shop.lose)
+            same = await poller.job(job.id)
+            assert same is not None
+            await job.result()
+            assert (same.id, (await same.row()).state.value) == ("J1", "succeeded")
 
     run(main)
 

@@ -11,6 +11,7 @@ from pollers._core.model import ENDED, MOVES, EventRow, NewJob
 from pollers._core.step import IllegalMove, opening
 from pollers._core.submit import intent_of, known_as, named, pause, refused, uncertain
 from pollers._submitting import new_token, shape_of
+from pollers.sources import MemoriesScrapes, MemoriesVideos, MemosFiles, MemosTasks
 from pollers.sources._tagged import SLACK, find_tagged
 from resilience.testing import run_virtual
 
@@ -162,6 +163,37 @@ def test_tokens_are_tags_that_nobody_else_has() -> None:
 def test_a_shape_tells_nothing_of_what_is_in_it(value: Any, said: str) -> None:
     """It goes into errors and events."""
     assert shape_of(value) == said
+
+
+# -- the id in an answer ----------------------------------------------------------------------
+
+VIDEO = {"videoNo": "VI1", "videoName": "x", "videoStatus": "UNPARSE", "uploadTime": "1"}
+FILE = {"id": "f1", "name": "x", "sizeMB": 0.063, "status": "running"}
+
+
+@pytest.mark.parametrize(
+    ("source", "answer", "found"),
+    [
+        (MemoriesVideos, {"code": "0000", "msg": "success", "data": VIDEO}, "VI1"),
+        (MemoriesVideos, VIDEO, "VI1"),
+        (MemoriesVideos, {"data": {"video_no": "VI2"}}, "VI2"),
+        (MemoriesVideos, {"data": None}, None),
+        (MemoriesVideos, ["VI1"], None),
+        (MemoriesScrapes, {"code": "0000", "data": {"taskId": "t1"}}, "t1"),
+        (MemoriesScrapes, {"task_id": "t1"}, "t1"),
+        (MemoriesScrapes, {"data": VIDEO}, None),
+        (MemosTasks, {"code": 0, "data": {"success": True, "task_id": "t1"}}, "t1"),
+        (MemosTasks, {"code": 0, "data": {"success": True}}, None),
+        (MemosFiles, {"code": 0, "data": [FILE]}, "f1"),
+        (MemosFiles, [FILE], "f1"),
+        (MemosFiles, {"code": 0, "data": [FILE, FILE]}, None),
+        (MemosFiles, {"code": 0, "data": []}, None),
+        (MemosFiles, {"code": 0, "data": None}, None),
+    ],
+)
+def test_a_source_reads_the_id(source: Any, answer: Any, found: Any) -> None:
+    """Out of the documented answers, whole or their data; two files are no one job."""
+    assert source.submitted_id(object.__new__(source), answer) == found
 
 
 # -- the search among videos ------------------------------------------------------------------
