@@ -46,15 +46,15 @@ class Background:
 
 async def to_its_end(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """What a function returns; whoever cancels us meanwhile waits, and is obeyed afterwards."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        with anyio.CancelScope(shield=True):
+    with anyio.CancelScope(shield=True):
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
             return await function()
-    task = loop.create_task(function())
-    with anyio.CancelScope(shield=True):  # it does not stop asyncio's own way of cancelling
-        await _end_of(task)
-    return task.result()
+        else:  # where a shield is not enough: asyncio has its own way of cancelling
+            task = loop.create_task(function())
+            await _end_of(task)
+            return task.result()
 
 
 async def _end_of(task: asyncio.Task[Any]) -> None:

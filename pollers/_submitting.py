@@ -238,7 +238,7 @@ class Submits:
                 return None
             at = self._loop.poller.wall()
             other = await self._loop.poller.store.find(self._loop.key(remote_id))
-            if other is None:
+            if other is None or other.rid == rid:  # there are APIs to which we say what the id is
                 return core.named(one.job, remote_id, at=at, at_once=at_once)
             one.successor = other
             return core.known_as(one.job, other, at=at)
@@ -277,20 +277,22 @@ async def called(upload: Upload, intent: Intent) -> Any:
 
 
 async def content_of(answer: Any, guard: Guard) -> Any:
-    """What an answer says: the body of a response, else the answer itself.
+    """What an answer says: the body of a response, else the answer itself (perhaps the id).
 
     Raises:
         ResilienceError: it says that the call failed, by the report of the guard that saw it, or by
             the policy of this one.
         Exception: it can't be read.
     """
+    if isinstance(answer, str):
+        return answer
     seen = report(answer)
     if seen is not None and seen.error is not None:
         raise seen.error
     is_response = hasattr(answer, "headers") and callable(getattr(answer, "json", None))
     if is_response and getattr(answer, "closed", True) is False:
         await answer.read()  # aiohttp's, if it wasn't; httpx has read its own
-    if seen is None and not isinstance(answer, str):
+    if seen is None:
         judge = Guard(guard.policy, guard.account)  # it knows codes, and has no doors to wait at
         await judge.options(max_attempts=1).call(_same, answer)
     if not is_response:

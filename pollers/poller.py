@@ -73,7 +73,8 @@ class Poller:
         look_price: seconds of delay that a look at one job must save on average, or it waits.  A
             quarter of it means half the delay for twice the looks.  How long jobs take is learned;
             with nothing learned yet, intervals are the root of the age (at ``0.25``).
-        grace: seconds that a job may be missing from answers before it expires.
+        grace: seconds that a job may be missing from answers before it expires; and for which a
+            submit whose reply was lost is searched for.
         final_grace: seconds after its deadline that a job waits for a last look.
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
@@ -445,6 +446,7 @@ class Poller:
             LookupError: there is no such job, or it has its id.
         """
         given.named(remote_id)
+        await self._started()
         self._check_running()
         rid = job if isinstance(job, int) else job.rid
         for loop in self._loops:
@@ -486,7 +488,8 @@ class Poller:
         """Stop watching one job."""
         self._check_running()
         for loop in self._loops:
-            await loop.cancel(rid)
+            if rid in loop.watch.jobs or loop.submits.job(rid) is not None:
+                await loop.cancel(rid)
 
     async def result_of(self, rid: int) -> Terminal:
         """The terminal event of a job, when it comes."""

@@ -130,6 +130,10 @@ class JobUncertain(JobEvent):
     candidates: tuple[str, ...] = ()
     remedy: str = ""
 
+    def data(self) -> dict[str, Any]:
+        """The CloudEvents ``data``."""
+        return JobEvent.data(self) | {"candidates": list(self.candidates)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobWatching(JobEvent):

@@ -118,6 +118,24 @@ def test_a_number_is_an_id_too(run: Any) -> None:
     run(main)
 
 
+def test_the_token_may_be_the_id(run: Any) -> None:
+    """Where the API lets us say what it is."""
+    shop, store = Shop(), MemoryStore()
+
+    async def put(intent: Intent) -> str:
+        shop.add(intent.token, at=now() + 10.0)
+        return intent.token
+
+    async def main() -> None:
+        async with shop.poller(store=store) as poller:
+            job = await poller.submit(put)
+            assert isinstance(await job.result(), JobSucceeded)
+        assert await rows(store) == [(job.id, "succeeded")]
+        assert (await store.find(job.key)).rid == job.rid
+
+    run(main)
+
+
 def test_times_count_from_the_reply(run: Any) -> None:
     """A long upload takes nothing from the deadline, nor from the grace of what is not visible yet."""
     shop = Shop(takes=NEVER, visible_after=30.0)

@@ -102,6 +102,7 @@ def test_uncertain_tells_why_and_what_to_do(reason: str) -> None:
     found = ["VI1", "VI2"] if reason == "several" else []
     event = told(uncertain(job(), reason, at=NOW, cause="TimeoutError", candidates=found))
     assert (event.reason, event.cause, event.candidates) == (reason, "TimeoutError", tuple(found))
+    assert event.data()["candidates"] == found
     assert "settle(7, remote_id=…)" in event.remedy
     assert TOKEN in event.remedy
     assert ("submit again" in event.remedy) is (reason != "several")
