@@ -46,15 +46,14 @@ class Background:
 
 async def to_its_end(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """What a function returns; whoever cancels us meanwhile waits, and is obeyed afterwards."""
-    with anyio.CancelScope(shield=True):
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
+    try:
+        task = asyncio.get_running_loop().create_task(function())
+    except RuntimeError:
+        with anyio.CancelScope(shield=True):
             return await function()
-        else:  # where a shield is not enough: asyncio has its own way of cancelling
-            task = loop.create_task(function())
-            await _end_of(task)
-            return task.result()
+    with anyio.CancelScope(shield=True):  # not enough alone: asyncio has its own way of cancelling
+        await _end_of(task)
+    return task.result()
 
 
 async def _end_of(task: asyncio.Task[Any]) -> None:
