@@ -7,13 +7,16 @@ from pollers._core.events import (
     JobEvent,
     JobExpired,
     JobFailed,
+    JobSubmitting,
     JobSucceeded,
+    JobUncertain,
     JobWatching,
     Parked,
     PollerResumed,
     PollerStalled,
 )
 from pollers._core.model import Child, Job, JobKey, Sighting, State
+from pollers._core.submit import Intent, Match
 from pollers._handle import JobHandle
 from pollers._health import Health, Problem
 from pollers.errors import (
@@ -25,6 +28,7 @@ from pollers.errors import (
     PollerStopped,
     StoreBusy,
     StoreError,
+    SubmitUncertain,
 )
 from pollers.observe import (
     DeliveryRecord,
@@ -45,6 +49,7 @@ __all__ = (
     "EventRefused",
     "Fenced",
     "Health",
+    "Intent",
     "Job",
     "JobCancelled",
     "JobChanged",
@@ -54,9 +59,12 @@ __all__ = (
     "JobHandle",
     "JobKey",
     "JobPruned",
+    "JobSubmitting",
     "JobSucceeded",
+    "JobUncertain",
     "JobWatching",
     "LookRecord",
+    "Match",
     "Observer",
     "Parked",
     "Poller",
@@ -70,5 +78,6 @@ __all__ = (
     "StateRecord",
     "StoreBusy",
     "StoreError",
+    "SubmitUncertain",
     "to_opentelemetry",
 )

@@ -8,10 +8,12 @@ fixtures know of nurseries, it is a nursery's.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
+
+T = TypeVar("T")
 
 
 class Background:
@@ -42,7 +44,19 @@ class Background:
             await self._group.__aexit__(None, None, None)
 
 
-async def _end_of(task: asyncio.Task[None]) -> None:
+async def to_its_end(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What a function returns; whoever cancels us meanwhile waits, and is obeyed afterwards."""
+    try:
+        task = asyncio.get_running_loop().create_task(function())
+    except RuntimeError:
+        with anyio.CancelScope(shield=True):
+            return await function()
+    with anyio.CancelScope(shield=True):  # not enough alone: asyncio has its own way of cancelling
+        await _end_of(task)
+    return task.result()
+
+
+async def _end_of(task: asyncio.Task[Any]) -> None:
     """Wait for a task; neither is our own cancellation handed on to it, nor is its taken for ours."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

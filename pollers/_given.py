@@ -1,5 +1,6 @@
 """What users give to a poller, checked: every mistake names the field and the value."""
 
+import inspect
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -8,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pollers._core.looks import KIND, PREDICTORS
+from pollers._core.submit import NAME
 from pollers._watch import INFINITE
 from pollers.sinks.base import Sink
 from pollers.sinks.callback import Callback, CallbackSink
@@ -34,6 +36,22 @@ def named(job_id: str) -> tuple[str]:
         hint = "; 'watch_many' takes a list" if isinstance(job_id, (list, set)) else ""
         raise ValueError(f"{job_id!r} is not a job's id: expected a text that is not empty{hint}")
     return (job_id,)
+
+
+def upload(given: Any) -> None:
+    """What submits; if it were no async function, that would be noticed when it is done."""
+    if not callable(given):
+        raise TypeError(f"upload: expected an async function of one Intent, not {given!r}")
+    plain = inspect.unwrap(given) if inspect.isfunction(given) else given
+    is_def = inspect.isfunction(plain) and plain.__name__ != "<lambda>"
+    if is_def and not inspect.iscoroutinefunction(plain):
+        raise TypeError(f"{plain.__qualname__} is a sync function: submit with 'async def'")
+
+
+def name(given: str | None) -> dict[str, str]:
+    if given is not None and (not isinstance(given, str) or not given):
+        raise ValueError(f"name={given!r}: expected a text that is not empty")
+    return {} if given is None else {NAME: given}
 
 
 def json_value(data: Any) -> Any:

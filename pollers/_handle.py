@@ -21,8 +21,18 @@ class JobHandle:
 
     @property
     def id(self) -> str:
-        """The provider's id of the job."""
+        """The provider's id of the job; of one that is being submitted, its token until then."""
         return self.key.remote_id
+
+    @property
+    def rid(self) -> int:
+        """The number of its row in the store."""
+        return self._rid
+
+    def point_at(self, job: Job) -> None:
+        """Stand for this row from now on: what was submitted has its id, or was known already."""
+        self._rid = job.rid
+        self.key = job.key
 
     async def row(self) -> Job:
         """The row as it is now."""
@@ -35,9 +45,14 @@ class JobHandle:
 
         Raises:
             JobPruned: it ended so long ago that it was deleted (``keep``).
-        PollerStopped: the poller ended first.
+            SubmitUncertain: the reply to its submit was lost, and it can't be found.
+            PollerStopped: the poller ended first.
         """
-        return await self._poller.result_of(self._rid)
+        while True:
+            rid = self._rid
+            event = await self._poller.result_of(rid)
+            if rid == self._rid:  # else it turned out to be a job that was known already
+                return event
 
     async def unwatch(self) -> None:
         """Stop watching (``JobCancelled``).  The remote work goes on; an ended job stays as it is."""

@@ -6,7 +6,7 @@ fails.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,12 @@ import anyio
 from pollers._core import schedule
 from pollers._core.events import event_of
 from pollers._core.looks import Looks
-from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, Transition
+from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, State, Transition
 from pollers._core.stalls import Stalls
 from pollers._core.step import Step
 from pollers._core.tally import Tally, delay_of
 from pollers._log import fit_to_tell, log
+from pollers._submitting import Open, Submits
 from pollers._watch import INFINITE, Watch
 from pollers.observe import LookRecord, SaveRecord
 from pollers.sources.base import Asked, Source
@@ -68,6 +69,7 @@ class Loop:
         }  # fmt: skip
         told = getattr(source, "watch_options", ())
         self.watch = Watch(poller.pace, source.batch, poller.chance, told)
+        self.submits = Submits(self)
         self._epoch = 0
         self._loaded: int | None = 0
         """Up to this row everything that an earlier run left is taken up; None: all of it is."""
@@ -112,8 +114,8 @@ class Loop:
 
     @property
     def idle(self) -> bool:
-        """Whether it has nothing to look at."""
-        return not self.watch.jobs
+        """Whether it has nothing to look at, and nothing to look for."""
+        return not self.watch.jobs and self.submits.next_at() == INFINITE
 
     @property
     def _blob(self) -> str:
@@ -148,28 +150,51 @@ class Loop:
         if self.idle:
             self.tally.due_since = None  # whatever was due before is gone
         for job in jobs:
-            self.watch.add(job, now=now, wall=wall, first_look=now + SLACK)
+            if job.state is State.WATCHING:
+                self.watch.add(job, now=now, wall=wall, first_look=now + SLACK)
+            else:
+                self.submits.add(job)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Something may be due sooner than was thought."""
         self._nudge.set()
 
     def hint(self, names: Iterable[str]) -> int:
         """These jobs are said to have changed; how many of them are watched."""
         watched = self.watch.hint(names, now=anyio.current_time())
         if watched:
-            self._nudge.set()
+            self.nudge()
         return watched
 
     async def cancel(self, rid: int) -> None:
         """Stop watching one job."""
         await self._commit([self.watch.unwatched(rid, wall=self.poller.wall())])
 
+    def holds(self, rid: int) -> bool:
+        """Whether something may still happen to this job by itself."""
+        return rid in self.watch.jobs or self.submits.holds(rid)
+
+    async def change(self, decide: Callable[[], Awaitable[Transition | None]]) -> None:
+        """Decide and save in one go: nobody else registers or saves anything in between."""
+        async with self._committing:
+            move = await decide()
+            if move is not None:
+                await self._save([move])
+
     async def run(self) -> None:
         """Look -> step -> save -> deliver -> sleep."""
         while True:
             await self._sleep()
             now = anyio.current_time()
-            if self.watch.next_look() <= now and self._hold_until <= now:
-                with self.poller.telling.doing("look", self.about):
-                    await self._look()
+            if self._hold_until <= now:
+                looks = self.watch.next_look() <= now
+                lost = self.submits.take(now, looks=looks)
+                if lost is not None:
+                    await self._search(lost)
+                elif looks:
+                    with self.poller.telling.doing("look", self.about):
+                        await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
             await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self.tally.trouble))
             self._tell_of_callbacks()
@@ -177,7 +202,8 @@ class Loop:
     async def _sleep(self) -> None:
         while True:
             self._nudge = anyio.Event()
-            wake = min(max(self.watch.next_look(), self._hold_until), self.watch.next_overdue())
+            request = min(self.watch.next_look(), self.submits.next_at())
+            wake = min(max(request, self._hold_until), self.watch.next_overdue())
             left = wake - anyio.current_time()
             if left <= 0:
                 return
@@ -229,6 +255,26 @@ class Loop:
             room = min(self.source.batch, len(self.watch.jobs))
             self.tally.asked(jobs, max(jobs, room), self.asked_at)
         return jobs
+
+    async def _search(self, lost: Open) -> None:
+        """Look for a job whose submit had no reply that we know of."""
+        asked = anyio.current_time()
+        self.tally.due(asked)
+        try:
+            settings: CallSettings = {**_LOOK, "max_wait": self._max_wait()}
+            with self.source.guard.using(**settings):
+                matches = await self.submits.find(lost)
+        except ResilienceError as error:
+            if _is_refusal(error) or not isinstance(error, FatalError):
+                await self._look_failed(error)
+                return
+            lost.trouble = _trouble(error)  # this way of searching leads nowhere
+            matches = ()
+        now = anyio.current_time()
+        self._hold_until = now + self.source.spacing
+        self.tally.looked(0, (), now)
+        await self.submits.found(lost, matches, asked=asked)
+        await self._commit([], self._resumed())
 
     async def _look_failed(self, error: ResilienceError) -> None:
         now = anyio.current_time()
@@ -343,11 +389,15 @@ class Loop:
         return learned
 
     def _apply(self, job: Job) -> None:
+        self.submits.changed(job)
         if job.state.ended:
             self.watch.remove(job.rid)
-            self.poller.ended(job.rid)
         elif job.rid in self.watch.jobs:
             self.watch.jobs[job.rid].status = job.status
+        else:
+            self._add([job])
+        if job.state.ended or job.state is State.UNCERTAIN:
+            self.poller.ended(job.rid)
 
     def _tell_of_callbacks(self) -> None:
         callbacks = self.watch.callbacks

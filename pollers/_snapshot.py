@@ -72,7 +72,7 @@ def _source(loop: Loop, now: float, wall: float) -> dict[str, Any]:
     looked = tally.looked_at
     return {
         **named(loop),
-        "jobs": {str(State.WATCHING): len(watch.jobs)},
+        "jobs": {str(State.WATCHING): len(watch.jobs), **loop.submits.counts()},
         "ended": dict(tally.ended),
         "due": watch.due(now),
         "oldest_look": _short(watch.ages.greatest(now)),

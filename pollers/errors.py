@@ -2,6 +2,7 @@
 
     Exception
     ├── PollerStopped      nobody's or yours: the poller ended while somebody was waiting
+    ├── SubmitUncertain    yours: the reply to a submit was lost; say what became of it
     └── StoreError         the file's
         ├── BadStore       not ours, of another version, corrupt, or the disk is full
         ├── StoreBusy      another process writes to it
@@ -16,7 +17,7 @@
 A failed *job* is not an error: it is an event, ``JobFailed``.
 """
 
-from pollers._core.events import BadCursor
+from pollers._core.events import BadCursor, JobUncertain
 from pollers.store.base import BadStore, Fenced, StoreBusy, StoreError
 
 __all__ = (
@@ -28,6 +29,7 @@ __all__ = (
     "PollerStopped",
     "StoreBusy",
     "StoreError",
+    "SubmitUncertain",
 )
 
 
@@ -40,6 +42,18 @@ class EventRefused(Exception):  # noqa: N818
 
 class JobPruned(LookupError):  # noqa: N818
     """The job ended more than ``keep`` seconds ago, and was deleted with its events."""
+
+
+class SubmitUncertain(Exception):  # noqa: N818
+    """The reply to a submit was lost, and nobody can tell by itself what became of it.
+
+    The work may have been done, and billed, once; it is not submitted again.  ``event`` says why and
+    what to do: ``poller.settle(event.rid, remote_id=…)``, or ``unwatch`` and submit again.
+    """
+
+    def __init__(self, event: JobUncertain) -> None:
+        super().__init__(f"{event.subject}: {event.cause}. {event.remedy}")
+        self.event = event
 
 
 class PollerStopped(Exception):  # noqa: N818  # a fixed public name

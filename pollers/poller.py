@@ -24,6 +24,7 @@ from pollers._core.events import (
     TERMINAL,
     BadCursor,
     Event,
+    JobUncertain,
     Parked,
     Terminal,
     event_of,
@@ -37,9 +38,10 @@ from pollers._health import Health
 from pollers._log import crash, log
 from pollers._loop import Loop
 from pollers._relay import Relay
+from pollers._submitting import Upload, new_token
 from pollers._telling import Telling
 from pollers._watch import INFINITE, Pace
-from pollers.errors import JobPruned, PollerStopped, StoreError
+from pollers.errors import JobPruned, PollerStopped, StoreError, SubmitUncertain
 from pollers.observe import Observer, StateRecord
 from pollers.sinks.base import Sink
 from pollers.sinks.callback import Callback
@@ -84,7 +86,8 @@ class Poller:
             quarter of it means half the delay for twice the looks.  How long jobs take is learned;
             with nothing learned yet, intervals are the root of the age (at ``0.25``).
         stop_within: seconds that leaving the block or :meth:`stop` may take.
-        grace: seconds that a job may be missing from answers before it expires.
+        grace: seconds that a job may be missing from answers before it expires; and for which a
+            submit whose reply was lost is searched for.
         final_grace: seconds after its deadline that a job waits for a last look.
         observe: gets records of looks, saves and deliveries, and the state now and then.
         wall: seconds since the epoch.
@@ -517,13 +520,93 @@ class Poller:
         ]  # fmt: skip
         return [JobHandle(self, job) for job in await loop.register(new, again=again)]
 
+    async def submit(
+        self,
+        upload: Upload,
+        *,
+        name: str | None = None,
+        deadline: float | timedelta | None = 1800.0,
+        data: Any = None,
+        kind: str | None = None,
+        account: str | None = None,
+        expect: int | None = None,
+        settle: float | timedelta | None = None,
+        features: Mapping[str, Any] | None = None,
+    ) -> JobHandle:
+        """Submit a job and watch it, and don't lose it in between; returns when its id is stored.
+
+        The intent is stored, then ``upload`` is called, once.  If its reply is lost (a timeout, a
+        broken connection, a cancellation, the end of the process), the source searches for the job by
+        the intent's token, for ``grace`` seconds; nothing is ever submitted a second time.
+
+        Args:
+            upload: an async function of one :class:`Intent`.  It makes the call that submits, once,
+                with the token in it, through your own client or guard; and returns the id, or the
+                provider's answer (a mapping, a response) from which the source reads it.
+            name: what the provider will call it: the last resort of a search.
+            deadline: seconds from the moment at which the id is known; None for never.
+            data: as for :meth:`watch`, like all that follow.
+            kind: of the source.
+            account: of the source.
+            expect: for kinds with children.
+            settle: for kinds with children.
+            features: what may foretell how long it takes.
+
+        Returns:
+            A handle.  If the reply was lost, its ``id`` is the token until the job is found, and
+            ``result()`` waits for that.
+
+        Raises:
+            ResilienceError: as ``upload`` raised it, if it proves that nothing was done; the job is
+                FAILED.  (So is another exception that a guard has seen.)
+            TypeError: ``upload`` is no async function, or what it returned has no id.
+            ValueError, RuntimeError: as for :meth:`watch`.
+            PollerStopped: the poller ended, perhaps during the call; the next one goes on.
+        """
+        given.upload(upload)
+        await self._started()
+        self._check_running()
+        loop = self._loop_for(kind, account)
+        now = self.wall()
+        new = NewJob(
+            key=loop.key(new_token()), state=State.SUBMITTING, created_at=now,
+            deadline=None if deadline is None else now + given.seconds(deadline),
+            data=given.json_value(data),
+            features={
+                **given.features(loop.source, expect, settle), **given.predictors(features or {}),
+                **given.name(name),
+            },
+        )  # fmt: skip
+        return await loop.submits.submit(upload, new)
+
+    async def settle(self, job: JobHandle | int, *, remote_id: str) -> JobHandle:
+        """Say what became of a submit whose reply was lost: it is the provider's job with this id.
+
+        Args:
+            job: the handle, or the ``rid`` of the row.
+            remote_id: the provider's id.
+
+        Raises:
+            LookupError: there is no such job, or it has its id.
+        """
+        given.named(remote_id)
+        await self._started()
+        self._check_running()
+        rid = job if isinstance(job, int) else job.rid
+        for loop in self._loops:
+            handle = await loop.submits.name(rid, remote_id, at_once=False)
+            if handle is not None:
+                return handle
+        raise LookupError(f"no job with the rid {rid} waits for its id")
+
     async def job(
         self, job_id: str, *, kind: str | None = None, account: str | None = None
     ) -> JobHandle | None:
         """The newest job with this id, or None."""
         await self._started()
-        found = await self._read(self.store.find(self._loop_for(kind, account).key(job_id)))
-        return JobHandle(self, found) if found else None
+        loop = self._loop_for(kind, account)
+        found = await self._read(self.store.find(loop.key(job_id)))
+        return (loop.submits.handle(found.rid) or JobHandle(self, found)) if found else None
 
     async def jobs(self, *, state: State | str | None = None) -> list[Job]:
         """The rows of all jobs, or of those in one state."""
@@ -548,7 +631,7 @@ class Poller:
 
     async def result_of(self, rid: int) -> Terminal:
         """The terminal event of a job, when it comes."""
-        while any(rid in loop.watch.jobs for loop in self._loops):
+        while any(loop.holds(rid) for loop in self._loops):
             self._check_running()
             await self._waiting.setdefault(rid, anyio.Event()).wait()
         row = await self._read(self.store.last_event(rid))
@@ -557,6 +640,8 @@ class Poller:
         event = event_of(row, self.store.uuid)
         if isinstance(event, TERMINAL):
             return event
+        if isinstance(event, JobUncertain):
+            raise SubmitUncertain(event)
         await self.news.wait()  # registered a moment ago, and not yet in our hands
         return await self.result_of(rid)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from resilience._core.admission.model import Reason
 from resilience._core.instants import Instant, Now
-from resilience._core.policy.model import Classification
+from resilience._core.policy.model import Certainty, Classification
 
 
 @dataclass(slots=True)
@@ -35,6 +35,8 @@ class Finished:
     started: float
     ended: Now
     endpoint: str
+    certainty: Certainty
+    """The most that any of its attempts may have done."""
 
 
 async def release_response(tried: Attempted) -> None:

@@ -37,6 +37,7 @@ from resilience._core.policy.repeat import is_our_duplicate, may_repeat
 from resilience._core.policy.table import OTHER
 from resilience._options import INFINITE, Options, seconds
 from resilience._shared import Shared
+from resilience.errors import ResilienceError
 from resilience.policies import Policy
 from resilience.records import AttemptRecord, CallRecord, ShadowRecord
 
@@ -49,7 +50,8 @@ class Call:
     """
 
     __slots__ = (
-        "_described", "_run", "endpoint", "maybe", "method", "options", "shared", "started", "ticket",
+        "_described", "_run", "endpoint", "maybe", "method", "not_done", "options", "shared", "started",
+        "ticket",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +73,8 @@ class Call:
         left = min(seconds(options.deadline), INFINITE if deadline is None else deadline)
         self.ticket = shared.ticket(options, endpoint, self.started + left)
         self.maybe = 0
+        self.not_done = 0
+        """Attempts that were judged, and surely did nothing."""
         self._described = shared.policy.endpoints.get(endpoint)
         self._run: object = None
 
@@ -206,10 +210,23 @@ class Call:
             judgement = Judgement(verdict=Verdict.SUCCESS, rule=found.rule)
         else:
             spent = tried.spent and not self.options.idempotent
+            self._count(tried, found)
             judgement = self._judgement(found, now, can_be_sent=replayable(tried) and not spent)
             if found.unlisted:
                 shared.saw_unlisted(found, self.endpoint, now)
         return found, shared.machine.answer(permit, judgement, now, shared.chance())
+
+    def _count(self, tried: Attempted, found: Classification) -> None:
+        error = tried.exception
+        nested = error.certainty if isinstance(error, ResilienceError) else found.certainty
+        self.not_done += nested is Certainty.NOT_EXECUTED and not tried.spent
+
+    def _certainty(self, reason: Reason | None) -> Certainty:
+        """Of the whole call: it surely did nothing if each of its attempts surely did nothing."""
+        if reason is None:
+            return Certainty.EXECUTED
+        is_sure = self.not_done == self.ticket.sent
+        return Certainty.NOT_EXECUTED if is_sure else Certainty.MAYBE_EXECUTED
 
     def _learn_request(self, endpoint: str, method: str) -> None:
         """An adapter below saw what a function's name did not tell: where it went, and how."""
@@ -296,6 +313,7 @@ class Call:
             started=self.started,
             ended=now,
             endpoint=self.endpoint,
+            certainty=self._certainty(reason),
         )
 
     def _record_attempt(self, found: Classification | None, answer: Answer, now: Now) -> None:

@@ -11,7 +11,7 @@ from resilience._attempt import Attempted, Finished, release_response
 from resilience._context import Frame, has_failed
 from resilience._core.admission.model import Reason
 from resilience._core.policy.classify import classify
-from resilience._core.policy.model import Classification, Outcome, Verdict
+from resilience._core.policy.model import Certainty, Classification, Outcome, Verdict
 from resilience._options import Options
 from resilience._report import attach, classification_of, error_of
 from resilience._shared import Shared
@@ -60,9 +60,10 @@ def single(shared: Shared, tried: Attempted, endpoint: str) -> Finished:
     """One attempt inside another call: never waits, never repeats."""
     now = shared.now()
     reason = Reason.ATTEMPTS if has_failed(tried.found) else None
+    certainty = tried.found.certainty if tried.found else Certainty.EXECUTED
     return Finished(
         last=tried, reason=reason, resume_at=None, because=tried.found, attempts=1, waited=0.0,
-        started=now.loop, ended=now, endpoint=endpoint,
+        started=now.loop, ended=now, endpoint=endpoint, certainty=certainty,
     )  # fmt: skip
 
 

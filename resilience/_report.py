@@ -59,6 +59,7 @@ def error_of(finished: Finished, policy: Policy) -> ResilienceError | None:
         retry_after=max(0.0, resume.left(now)) if resume else None,
         endpoint=finished.endpoint,
         policy=policy.version,
+        certainty=finished.certainty,
     )
 
 

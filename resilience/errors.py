@@ -18,7 +18,7 @@ one, is always ``__cause__``.
 from datetime import UTC, datetime
 from typing import Any
 
-from resilience._core.policy.model import Outcome, Rule
+from resilience._core.policy.model import Certainty, Outcome, Rule
 from resilience._core.policy.section import PolicyError
 
 __all__ = (
@@ -48,6 +48,8 @@ class ResilienceError(Exception):
         retry_after: seconds until then, counted from the moment of the error, or None.
         endpoint: the name of the endpoint.
         policy: name and version hash of the policy that decided.
+        certainty: whether the call may have done its work: ``not_executed`` only if none of its
+            attempts can have.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class ResilienceError(Exception):
         retry_after: float | None = None,
         endpoint: str = "other",
         policy: str = "",
+        certainty: Certainty = Certainty.MAYBE_EXECUTED,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -77,6 +80,7 @@ class ResilienceError(Exception):
         self.retry_after = retry_after
         self.endpoint = endpoint
         self.policy = policy
+        self.certainty = certainty
 
     @property
     def title(self) -> str:

@@ -23,6 +23,7 @@ def test_every_example_is_in_this_file():
         "remember_and_search",
         "scrape_posts",
         "starlette_app",
+        "submit_and_watch",
         "trio_httpx",
         "watch_videos",
     }
@@ -45,6 +46,13 @@ async def test_callbacks_app_loses_no_end():
     assert [type(event).__name__ for event in ends] == ["JobSucceeded"] * 8
     assert {called.status for called in emulator.callbacks if not called.lost} == {200}
     assert 1 <= sum(called.lost for called in emulator.callbacks) <= 7
+
+
+async def test_submit_and_watch_uploads_each_file_once():
+    """One reply is lost; there are two videos in the end, and both are parsed."""
+    ends, videos = await load("submit_and_watch").on_this_machine()
+    assert [event.user_data["file"] for event in ends] == ["cat.mp4", "dog.mp4"]
+    assert ([type(event).__name__ for event in ends], videos) == (["JobSucceeded"] * 2, 2)
 
 
 async def test_remember_and_search_finds_what_was_added():

@@ -109,8 +109,47 @@ class JobEvent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobSubmitting(JobEvent):
+    """It is about to be submitted; ``subject`` is the token that the request carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobUncertain(JobEvent):
+    """The reply to a submit was lost, and nobody can tell by itself what became of it.
+
+    The work may have been done, and billed, once.  It is not submitted again: see ``remedy``.
+
+    Attributes:
+        reason: ``several`` of the provider's jobs have the token, ``none`` has it, or the source has
+            ``no_search``.
+        candidates: ids of the provider that may be the one.
+        remedy: what a person should do.
+    """
+
+    reason: str
+    candidates: tuple[str, ...] = ()
+    remedy: str = ""
+
+    def data(self) -> dict[str, Any]:
+        """The CloudEvents ``data``."""
+        return JobEvent.data(self) | {"candidates": list(self.candidates)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobWatching(JobEvent):
-    """It is being watched."""
+    """It is being watched.
+
+    Attributes:
+        token: of a job that was submitted, what stood for its id until now; None for others, and
+            not in ``data()`` then.
+    """
+
+    token: str | None = None
+
+    def data(self) -> dict[str, Any]:
+        """The CloudEvents ``data``."""
+        facts = JobEvent.data(self)
+        return facts if self.token else {k: v for k, v in facts.items() if k != "token"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +166,7 @@ class JobSucceeded(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFailed(JobEvent):
-    """The provider says that it failed; ``cause`` is its reason."""
+    """The provider says that it failed, or refused the submit; ``cause`` is its reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +214,8 @@ TERMINAL = (JobSucceeded, JobFailed, JobExpired, JobCancelled)
 Terminal = JobSucceeded | JobFailed | JobExpired | JobCancelled
 
 _CLASSES: dict[str, type[Event]] = {
+    "submitting": JobSubmitting,
+    "uncertain": JobUncertain,
     "watching": JobWatching,
     "changed": JobChanged,
     "succeeded": JobSucceeded,
@@ -207,6 +248,8 @@ def event_of(row: EventRow, store: str) -> Event:
 
 
 def _value(key: str, value: Any) -> Any:
+    if key == "candidates":
+        return tuple(value)
     if key != "children":
         return value
     known = set(_fields(Child))

@@ -9,8 +9,11 @@
 
 States and moves::
 
-    SUBMITTING -> WATCHING | UNCERTAIN | FAILED
+    SUBMITTING -> WATCHING (it has its id) | UNCERTAIN | FAILED (refused) | CANCELLED
+    UNCERTAIN  -> WATCHING (somebody told its id) | CANCELLED
     WATCHING   -> WATCHING (its status text changed) | SUCCEEDED | FAILED | EXPIRED | CANCELLED
+
+A job that is SUBMITTING or UNCERTAIN has no remote id yet; its token stands in the place of it.
 
 All instants here are wall time: seconds since the epoch, UTC (see ``resilience._core.instants`` for
 the other kind).  Spans are seconds.
@@ -45,7 +48,8 @@ class State(StrEnum):
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.EXPIRED, State.CANCELLED})
 
 MOVES: Mapping[State, frozenset[State]] = {
-    State.SUBMITTING: frozenset({State.WATCHING, State.UNCERTAIN, State.FAILED}),
+    State.SUBMITTING: frozenset({State.WATCHING, State.UNCERTAIN, State.FAILED, State.CANCELLED}),
+    State.UNCERTAIN: frozenset({State.WATCHING, State.CANCELLED}),
     State.WATCHING: ENDED | {State.WATCHING},
 }
 """What may follow what.  A pair that is not in here is a mistake of ours, never the provider's."""
@@ -104,7 +108,7 @@ class Job:
     """The provider's own status text, as it was last seen."""
     cause: str | None = None
     reason: str | None = None
-    """Why it expired: ``deadline`` or ``missing``."""
+    """Why it expired (``deadline`` or ``missing``), or is uncertain (``several``, ``none`` …)."""
     created_at: float
     """First watched at."""
     submitted_at: float | None = None
@@ -122,9 +126,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to be registered."""
+    """A job to be registered: one to be watched, or one that is about to be submitted."""
 
     key: JobKey
+    state: State = State.WATCHING
     created_at: float
     deadline: float | None = None
     submitted_at: float | None = None
@@ -167,7 +172,8 @@ class Sighting:
 class Transition:
     """One change of one row, with the one event that tells of it.
 
-    The store applies it only if the row still has ``after.version - 1``.
+    The store applies it only if the row still has ``after.version - 1``.  One of the type
+    ``watching`` also gives the row its remote id.
     """
 
     after: Job

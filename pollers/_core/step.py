@@ -24,14 +24,14 @@ class IllegalMove(AssertionError):  # noqa: N818  # a mistake of ours, not a con
 
 
 def opening(new: NewJob, rid: int) -> Transition:
-    """The first transition of a job: it is being watched."""
+    """The first transition of a job: it is being watched, or submitted."""
     job = Job(
-        rid=rid, version=1, key=new.key, state=State.WATCHING, created_at=new.created_at,
+        rid=rid, version=1, key=new.key, state=new.state, created_at=new.created_at,
         submitted_at=new.submitted_at, deadline=new.deadline, data=new.data,
         features=new.features,
     )  # fmt: skip
     return Transition(
-        after=job, type="watching", at=new.created_at, data=_data(job, new.created_at)
+        after=job, type=new.state.value, at=new.created_at, data=_data(job, new.created_at)
     )
 
 
@@ -73,7 +73,7 @@ def step(
             job, "deadline", at=at, looks=looks, status=seen.status, children=seen.children
         )
     after = replace(job, version=job.version + 1, status=seen.status, cause=seen.cause, looks=looks)
-    return _moved(job, after, "changed", at, previous=job.status)
+    return moved(job, after, "changed", at, previous=job.status)
 
 
 def is_news(
@@ -106,11 +106,16 @@ def expire(
 
 
 def cancel(
-    job: Job, *, at: float, looks: int | None, children: Sequence[Sighting] = ()
+    job: Job,
+    *,
+    at: float,
+    looks: int | None,
+    cause: str | None = None,
+    children: Sequence[Sighting] = (),
 ) -> Transition:
     """We stop watching; the remote work is not touched.  ``looks=None``: no more than the row has."""
     looks = job.looks if looks is None else looks
-    return _end(job, State.CANCELLED, at=at, looks=looks, children=children)
+    return _end(job, State.CANCELLED, at=at, looks=looks, cause=cause, children=children)
 
 
 def _end(
@@ -131,7 +136,7 @@ def _end(
         job, version=job.version + 1, state=state, status=status or job.status, cause=cause,
         reason=reason, ended_at=at, looks=looks, features=features,
     )  # fmt: skip
-    return _moved(job, after, state.value, at)
+    return moved(job, after, state.value, at)
 
 
 def _child(one: Sighting) -> dict[str, Any]:
@@ -140,7 +145,8 @@ def _child(one: Sighting) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _moved(job: Job, after: Job, kind: str, at: float, **more: Any) -> Transition:
+def moved(job: Job, after: Job, kind: str, at: float, **more: Any) -> Transition:
+    """A move of the table, with what its event tells."""
     if after.state not in MOVES.get(job.state, frozenset()):
         msg = f"job {job.rid}: {job.state} -> {after.state}"
         raise IllegalMove(msg)

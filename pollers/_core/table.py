@@ -150,7 +150,7 @@ class Table(Mapping[int, "Watched"]):
         # never seen: it has been missing since it was first watched, restarts included
         self.missing_since[slot] = born if job.status is None else math.nan
         self.looks[slot] = job.looks
-        self.flags[slot] = _TEACHES * (job.version == 1) | _DATED * (job.submitted_at is not None)
+        self.flags[slot] = _TEACHES * (job.status is None) | _DATED * (job.submitted_at is not None)
         self.status[slot] = job.status and sys.intern(job.status)
         self.told[slot] = {}
         for column in self.predictors.values():

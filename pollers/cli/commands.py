@@ -13,6 +13,7 @@ import anyio
 import click
 from anyio.abc import TaskStatus
 
+from pollers import State
 from pollers.cli import INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE
 from pollers.cli.providers import KINDS, PROVIDERS, told
 from pollers.cli.show import show_events, show_jobs, show_parked
@@ -157,7 +158,7 @@ def events(store: str | None, after: str, output: str, *, follow: bool, parked: 
     "--state",
     metavar="STATE",
     help="Only jobs in this state.",
-    type=click.Choice(["watching", "succeeded", "failed", "expired", "cancelled"]),
+    type=click.Choice([state.value for state in State]),
 )
 @OUTPUT
 def jobs(store: str | None, state: str | None, output: str) -> None:

@@ -21,7 +21,10 @@ from pollers.store.sqlite import SqliteStore
 
 FOLLOW_EVERY = 0.5
 NO_END = 10_000
-_COLOURS = {"succeeded": "green", "failed": "red", "expired": "yellow", "watching": "cyan"}
+_COLOURS = {
+    "succeeded": "green", "failed": "red", "expired": "yellow", "watching": "cyan",
+    "submitting": "blue", "uncertain": "magenta",
+}  # fmt: skip
 
 
 def print_event(event: Event, output: str) -> None:
@@ -37,7 +40,9 @@ def print_event(event: Event, output: str) -> None:
         parts.append(
             f"{event.status or '-'} after {event.elapsed:.1f} s, {counted_looks(event.looks)}"
         )
-    told_too = ("cause", "reason", "code", "remedy")
+    if facts.get("candidates"):
+        facts["candidates"] = ", ".join(facts["candidates"])
+    told_too = ("token", "cause", "reason", "candidates", "code", "remedy")
     parts += [f"{name}: {facts[name]}" for name in told_too if facts.get(name)]
     click.echo("  ".join(parts))
     if isinstance(event, JobEvent):

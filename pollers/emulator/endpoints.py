@@ -155,7 +155,7 @@ def _filter(state: State, body: dict[str, Any], at: float) -> Callable[[Video], 
     if (folder := body.get("folder_id")) is not None:
         folder_id = whole_number(folder, "folder_id")
         checks.append(lambda v: v.folder_id == folder_id)
-    if tag := body.get("tag"):
+    if (tag := body.get("tag")) and not state.settings.ignore_tag:
         checks.append(lambda v: tag in v.tags)
     return (lambda video: all(check(video) for check in checks)) if checks else None
 

@@ -45,6 +45,7 @@ class Settings:
         upload_cost: Points an upload costs.
         pause_when_empty: Whether an account without points is refused everywhere, not only uploads.
         ignore_video_nos: Whether list_videos answers a page of everything, whatever was asked for.
+        ignore_tag: Whether list_videos answers as if no `tag` was asked for.
         default_size: Entries of a page if the request doesn't say; None: 20 in 2025, 200 in 2026.
         max_size: The most entries of a page; a larger `size` is cut to it.
         visibility_delay: Seconds after an upload during which reads don't know the video.
@@ -87,6 +88,7 @@ class Settings:
     upload_cost: float = 1.0
     pause_when_empty: bool = False
     ignore_video_nos: bool = False
+    ignore_tag: bool = False
     default_size: int | None = None
     max_size: int = 200
     visibility_delay: float = 0.0
@@ -178,6 +180,7 @@ class Options(TypedDict, total=False):
     upload_cost: float
     pause_when_empty: bool
     ignore_video_nos: bool
+    ignore_tag: bool
     default_size: int | None
     max_size: int
     visibility_delay: float

@@ -122,6 +122,8 @@ class Speech:
             "video_name": video.name,
             "create_time": self.number(video.created_ms),
         }
+        if video.tags and self.dialect == "2026":
+            entry["tags"] = list(video.tags)
         failed = video.failed_at(now)
         if failed or self.dialect == "2025":
             entry["cause"] = (video.cause or "Video parsing failed") if failed else "null"

@@ -85,6 +85,12 @@ async def object_of(response: aiohttp.ClientResponse | None) -> Mapping[str, Any
     return data if isinstance(data, Mapping) else {}
 
 
+def inside(answer: Any) -> Mapping[str, Any]:
+    """The object under ``data`` of an answer that somebody else read, or that object itself."""
+    inner = answer.get("data", answer) if isinstance(answer, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
 def number_of(value: Any) -> float | None:
     """A finite number; they come as numbers or as text."""
     try:

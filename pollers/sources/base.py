@@ -61,6 +61,11 @@ class Source(Protocol):
 
     ``hinted(payload)``, where a source has it, gives the ids of its jobs that a provider's callback
     speaks of (decoded JSON of any shape, from anybody), or None if that isn't a payload of its kind.
+
+    Two methods, where a source has them, serve ``Poller.submit``: ``submitted_id(answer)`` reads the id
+    out of an answer to a submit (None if there is none), and ``async find_submitted(intent)`` gives
+    the ids of all the provider's jobs that have the intent's token (or :class:`Match` es), through
+    the source's guard.
     """
 
     provider: str

@@ -2,13 +2,16 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from pollers._core.model import Sighting
+from pollers._core.submit import Intent, Match
 from pollers._log import log
 from pollers.sources.base import Pick, StatusWords
 from resilience import Guard
 
+Find = Callable[[Intent], Awaitable[Iterable[Match | str]]]
 Ask = Callable[[str], Awaitable[Any]] | Callable[[list[str]], Awaitable[Any]]
 
 
@@ -25,6 +28,9 @@ class CallableSource:
             a mapping without the former is reported once.
         batch: ids that one call can take.
         spacing: least seconds between calls.
+        job_id: name of the field or attribute with the id in the answer of what submits a job.
+        find_submitted: an async function of one ``Intent``; gives the ids of all jobs that have its
+            token.  Without it a submit whose reply was lost is uncertain at once.
         guard: the account's guard; by default one with the ``http`` catalog.
         provider, deployment, kind: what the jobs are called in keys and events.
 
@@ -42,6 +48,8 @@ class CallableSource:
         pending: Iterable[str] = (),
         status: str = "status",
         cause: str = "cause",
+        job_id: str = "id",
+        find_submitted: Find | None = None,
         batch: int = 1,
         spacing: float = 0.0,
         guard: Guard | None = None,
@@ -67,7 +75,10 @@ class CallableSource:
         self._ask: Callable[[Any], Awaitable[Any]] = ask
         self._status = status
         self._cause = cause
+        self._job_id = job_id
         self._told = False
+        if find_submitted is not None:
+            self.find_submitted = partial(self._find, find_submitted)
 
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
         """One call of the function."""
@@ -96,6 +107,15 @@ class CallableSource:
             if answers.get(remote_id) is not None
         }
         return {remote_id: self._sighting(remote_id, one) for remote_id, one in seen.items()}
+
+    def submitted_id(self, answer: Any) -> str | None:
+        """The id in an answer to a submit: a text, or a number as text."""
+        found = _field(answer, self._job_id)
+        return str(found) if isinstance(found, (str, int)) else None
+
+    async def _find(self, find: Find, intent: Intent) -> Iterable[Match | str]:
+        guard = self.guard.options(endpoint=f"{self.kind}_submitted", idempotent=True)
+        return await guard.call(find, intent)
 
     def _sighting(self, remote_id: str, answer: Any) -> Sighting:
         if isinstance(answer, (str, int)):

@@ -17,8 +17,17 @@ import aiohttp
 import anyio
 
 from pollers._core.model import Sighting
+from pollers._core.submit import Intent, Match
 from pollers.sources._callbacks import videos_of
-from pollers.sources._http import deployment_of, guard_for, number_of, object_of, whole
+from pollers.sources._http import (
+    deployment_of,
+    guard_for,
+    inside,
+    number_of,
+    object_of,
+    whole,
+)
+from pollers.sources._tagged import Page, find_tagged
 from pollers.sources.base import Pick, StatusWords
 from resilience import FatalError, Guard
 
@@ -139,6 +148,20 @@ class MemoriesVideos:
             left = [number for number in left if number not in found]
             page += 1
         return {number: found[number] for number in asked if number in found}
+
+    def submitted_id(self, answer: Any) -> str | None:
+        """The number in the answer to an upload, or in its ``data``."""
+        number = _either(inside(answer), "videoNo", "video_no")
+        return None if number is None else str(number)
+
+    async def find_submitted(self, intent: Intent) -> list[Match]:
+        """The videos that have the intent's token as a tag (``tags`` of the upload)."""
+
+        async def page(number: int, tag: str) -> Page:
+            data = await self._page(self.guard, number, tag=tag)
+            return list(numbered(data)), _pages(data)
+
+        return await find_tagged(page, intent)
 
     async def _page(self, guard: Guard, page: int, **which: Any) -> Mapping[str, Any]:
         async def list_videos() -> aiohttp.ClientResponse:

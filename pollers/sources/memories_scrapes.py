@@ -23,7 +23,7 @@ import anyio
 from pollers._core.children import Family, fold, found, is_whole, listed, still_open
 from pollers._core.model import Phase, Sighting
 from pollers.sources._callbacks import tasks_of, videos_of
-from pollers.sources._http import object_of
+from pollers.sources._http import inside, object_of
 from pollers.sources.base import Asked, PickJobs, printable
 from pollers.sources.memories_ai import (
     BASE_URL,
@@ -99,6 +99,11 @@ class MemoriesScrapes:
         """By the number of each video in a family."""
         self._free_at = -math.inf
         """Loop time from which the next request for a task may go."""
+
+    def submitted_id(self, answer: Any) -> str | None:
+        """The task in the answer to a scraper request; the API has no way to find one without it."""
+        task_id = inside(answer).get("taskId", inside(answer).get("task_id"))
+        return None if task_id is None else str(task_id)
 
     async def look(self, guard: Guard, pick: PickJobs) -> Mapping[str, Sighting]:
         """One look at many tasks, whose videos are known, and at one whose are not.

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from pollers._core.model import Sighting
-from pollers.sources._http import data_of, deployment_of, guard_for, whole
+from pollers.sources._http import data_of, deployment_of, guard_for, inside, whole
 from pollers.sources.base import Pick, StatusWords
 from resilience import FatalError, Guard
 
@@ -106,6 +106,11 @@ class MemosTasks(_MemosSource):
     batch = 1
     spacing = TASK_SPACING
 
+    def submitted_id(self, answer: Any) -> str | None:
+        """The task of messages or feedback; the API has no way to find one without it."""
+        task_id = inside(answer).get("task_id")
+        return None if task_id is None else str(task_id)
+
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
         """One look at one task: the API takes no more at a time."""
         asked, data = await self._ask(
@@ -125,6 +130,12 @@ class MemosFiles(_MemosSource):
     kind = "files"
     batch = FILE_BATCH
     spacing = FILE_SPACING
+
+    def submitted_id(self, answer: Any) -> str | None:
+        """The file that was added, if it was one; the API has no way to find it without its id."""
+        data = answer.get("data", answer) if isinstance(answer, Mapping) else answer
+        ids = [one.get("id") for one in data] if isinstance(data, list) else []
+        return str(ids[0]) if len(ids) == 1 and ids[0] is not None else None
 
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
         """One look at up to 20 files."""

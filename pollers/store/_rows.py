@@ -60,11 +60,15 @@ _INSERT_EVENT = f"INSERT INTO outbox ({_EVENT}) VALUES ({', '.join('?' * 9)})"  
 _UPDATE_JOB = """UPDATE job SET version = ?, state = ?, status = ?, cause = ?, reason = ?,
     created_at = ?, submitted_at = ?, deadline = ?, ended_at = ?, looks = ?, data = ?, features = ?
     WHERE rid = ? AND version = ?"""
+_NAME_JOB = "UPDATE job SET remote_id = ? WHERE rid = ?"
 
 Name = tuple[str, str, str, int]
 """A shard as its four columns; cheaper to look up than a ``Shard``."""
 
 _STATES = {state.value: state for state in State}
+NAMING = State.WATCHING.value
+"""The type of a transition that gives a row its remote id."""
+
 _LARGEST = 2**63 - 1
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -148,6 +152,8 @@ def commit(
         job = one.after
         if db.execute(_UPDATE_JOB, _change_values(job)).rowcount != 1:
             raise StoreError(f"job {job.rid} is not at version {job.version - 1}")
+        if one.type == NAMING:  # apart: every statement that sets it has to look after its index
+            db.execute(_NAME_JOB, (job.key.remote_id, job.rid))
     first = _tell(db, transitions, numbers)
     rows = [_row(seq, one) for seq, one in enumerate(transitions, first)]
     rows += _announce(db, shard, notices, number)

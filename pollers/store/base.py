@@ -75,7 +75,7 @@ class Store(Protocol):
     async def register(
         self, shard: Shard, epoch: int, jobs: Sequence[NewJob], *, again: bool = False
     ) -> list[Job]:
-        """Insert jobs that are not known yet, each with its ``watching`` event.
+        """Insert jobs that are not known yet, each with its ``watching`` (or ``submitting``) event.
 
         The newest row of a key that is known already is returned as it is, unchanged; with
         ``again`` a new row is started if that one has ended.  The answer is in the order of
@@ -109,6 +109,7 @@ class Store(Protocol):
     ) -> list[EventRow]:
         """Apply transitions and notices in order, each with its event; remember blobs by name.
 
+        A transition to ``watching`` gives its row a remote id in the place of the token that it had.
         Returns the event rows, in the same order.  A transition whose row has another version than
         the one it was made for raises ``StoreError`` and nothing of the commit happens.
 

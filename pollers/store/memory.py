@@ -69,7 +69,7 @@ class MemoryStore:
             return known
         self._rid += 1
         first = opening(new, self._rid)
-        self._newest[new.key] = first.after.rid
+        self._newest[new.key] = self._rid
         self._write(first)
         return first.after
 
@@ -204,6 +204,8 @@ class MemoryStore:
 
     def _write(self, one: Transition) -> EventRow:
         job = one.after
+        if one.type == State.WATCHING:
+            self._name(job)
         self._jobs[job.rid] = job
         self._seq += 1
         row = EventRow(
@@ -213,6 +215,12 @@ class MemoryStore:
         self._events.append(row)
         self._last[job.rid] = row
         return row
+
+    def _name(self, job: Job) -> None:
+        before = self._jobs.get(job.rid)
+        if before is not None:
+            self._newest.pop(before.key, None)
+        self._newest[job.key] = max(job.rid, self._newest.get(job.key, 0))
 
     def _write_notice(self, shard: Shard, one: Notice) -> EventRow:
         number = self._notices[shard] = self._notices.get(shard, 0) + 1

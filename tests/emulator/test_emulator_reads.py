@@ -125,6 +125,27 @@ async def test_older_deployments_ignore_video_nos(start) -> None:
     assert await api.numbers(video_nos=["VI0"], size=2) == ["VI0"]
 
 
+@pytest.mark.parametrize(("dialect", "shown"), [("2025", None), ("2026", ["rp-1", "api"])])
+async def test_tags_are_shown_since_2026(start, dialect, shown) -> None:
+    """A video without any shows none."""
+    api = await start(dialect=dialect)
+    api.emulator.add_video("VI1", tags=["rp-1", "api"])
+    api.emulator.add_video("VI2")
+    second, first = (await api.page())["data"]["videos"]
+    assert (first.get("tags"), "tags" in second) == (shown, False)
+
+
+async def test_a_deployment_may_ignore_tags(start) -> None:
+    """With the setting, a tag chooses nothing; other filters do."""
+    api = await start(ignore_tag=True)
+    api.emulator.add_video("VI1", tags=["rp-1"])
+    api.emulator.add_video("VI2", name="cat")
+    assert await api.numbers(tag="rp-1") == ["VI2", "VI1"]
+    assert await api.numbers(tag="rp-1", video_name="cat") == ["VI2"]
+    api.emulator.configure(ignore_tag=False)
+    assert await api.numbers(tag="rp-1") == ["VI1"]
+
+
 @pytest.mark.parametrize(
     ("dialect", "asked", "given"),
     [

@@ -24,7 +24,10 @@ STALL = {
 }  # fmt: skip
 
 # class name, row type, CloudEvents type, data of the row, data of the event
+LOST = {"reason": "several", "candidates": ["VI1", "VI2"], "remedy": "Choose one."}
 CASES = [
+    ("JobSubmitting", "submitting", "pollers.job.submitting", JOB),
+    ("JobUncertain", "uncertain", "pollers.job.uncertain", JOB | LOST),
     ("JobWatching", "watching", "pollers.job.watching", JOB),
     ("JobChanged", "changed", "pollers.job.changed", JOB | {"previous": "UNPARSE"}),
     ("JobSucceeded", "succeeded", "pollers.job.succeeded", JOB),

@@ -88,14 +88,21 @@ def test_step_makes_exactly_the_moves_of_the_table(
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_only_a_watched_job_expires_or_is_cancelled(state: State) -> None:
-    """Expiry and cancelling are moves of WATCHING alone."""
+def test_only_a_watched_job_expires(state: State) -> None:
+    """One that has no id yet has no look that could decide it."""
     if state is WATCHING:
         assert expire(job(state), "deadline", at=NOW, looks=5).after.state is State.EXPIRED
-        assert cancel(job(state), at=NOW, looks=5).after.state is State.CANCELLED
         return
     with pytest.raises(IllegalMove):
         expire(job(state), "deadline", at=NOW, looks=5)
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_what_has_not_ended_can_be_cancelled(state: State) -> None:
+    """Whether it has its id or not."""
+    if not state.ended:
+        assert cancel(job(state), at=NOW, looks=5).after.state is State.CANCELLED
+        return
     with pytest.raises(IllegalMove):
         cancel(job(state), at=NOW, looks=5)
 

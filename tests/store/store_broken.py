@@ -4,7 +4,7 @@
 
 from dataclasses import replace
 
-from pollers._core.model import Job
+from pollers._core.model import Job, State
 from pollers.store import Fenced, MemoryStore
 
 
@@ -31,6 +31,44 @@ class TellsTwice(Broken):
     def _write(self, one):
         super()._write(one)
         return super()._write(one)
+
+
+class KeepsTheToken(Broken):
+    """The row is watched, and still found by its token."""
+
+    def _name(self, job):
+        before = self._jobs[job.rid].key if job.rid in self._jobs else None
+        super()._name(job)
+        if before is not None:
+            self._newest[before] = job.rid
+
+
+class ForgetsTheId(Broken):
+    """The event has the id, the row does not."""
+
+    def _write(self, one):
+        before = self._jobs.get(one.after.rid)
+        row = super()._write(one)
+        if before is not None and before.key != one.after.key:
+            self._jobs[one.after.rid] = replace(one.after, key=before.key)
+        return row
+
+
+class FindsTheLastNamed(Broken):
+    """Whoever got an id last has it, however old the row is."""
+
+    is_rare = True
+
+    def _name(self, job):
+        super()._name(job)
+        self._newest[job.key] = job.rid
+
+
+class OpensEverythingWatching(Broken):
+    """An intent is taken for a job."""
+
+    def _register(self, new, *, again):
+        return super()._register(replace(new, state=State.WATCHING), again=again)
 
 
 class ReusesRids(Broken):

@@ -18,8 +18,10 @@ from store_words import (
     everything,
     expired,
     key,
+    named,
     new,
     notice,
+    submitting,
 )
 
 from pollers._core.model import Job, State
@@ -214,6 +216,56 @@ class Contract:
             1, 2, A, "videos", "VI1",
         )  # fmt: skip
         assert (event.type, event.at, event.data) == ("failed", 9.5, {"cause": "no codec"})
+
+    async def an_intent_is_registered_with_its_event(self, store: Store) -> None:
+        """As any other row, but that it is being submitted; and it has not ended."""
+        epoch = await store.acquire(A)
+        (job,) = await store.register(A, epoch, [submitting("rp-1", data=7, deadline=9.0)])
+        assert (job.state, job.version, job.key) == (State.SUBMITTING, 1, key("rp-1"))
+        assert await store.jobs() == await store.load_active(A) == [job]
+        assert await store.jobs(state=State.SUBMITTING) == [job]
+        (event,) = await store.events(0)
+        assert (event.type, event.subject, event.version) == ("submitting", "rp-1", 1)
+        assert event.data["user_data"] == 7
+
+    async def an_id_takes_the_place_of_a_token(self, store: Store) -> None:
+        """In the commit that makes it watched; its later events have the id, its first one keeps the token."""
+        epoch, (other,) = await begun(store, "VI0")
+        (job,) = await store.register(A, epoch, [submitting("rp-1")])
+        move = named(job, "VI1")
+        (event,) = await store.commit(A, epoch, [move])
+        assert await store.jobs() == await store.load_active(A) == [other, move.after]
+        assert (await store.find(key("VI1")), await store.find(key("rp-1"))) == (move.after, None)
+        assert (event.type, event.subject, event.version) == ("watching", "VI1", 2)
+        assert [one.subject for one in await store.events(0)] == ["VI0", "rp-1", "VI1"]
+        assert await store.register(A, epoch, [new("VI1")]) == [move.after]
+        await store.commit(A, epoch, [ended(move.after)])
+        assert (await store.last_event(job.rid)).subject == "VI1"
+        (again,) = await store.register(A, epoch, [new("VI1")], again=True)
+        assert (again.rid, (await store.find(key("VI1"))).rid) == (3, 3)
+
+    async def an_id_is_given_with_all_of_a_commit_or_not(self, store: Store) -> None:
+        """Beside something stale, or by somebody who is fenced off, the token stays."""
+        epoch, (other,) = await begun(store, "VI0")
+        (job,) = await store.register(A, epoch, [submitting("rp-1")])
+        await store.commit(A, epoch, [changed(other)])
+        before = await everything(store)
+        with pytest.raises(StoreError):
+            await store.commit(A, epoch, [named(job), changed(other)])
+        await store.acquire(A)
+        with pytest.raises(Fenced):
+            await store.commit(A, epoch, [named(job)])
+        assert await everything(store) == before
+        assert (await store.find(key("rp-1")), await store.find(key("VI1"))) == (job, None)
+
+    async def the_newest_row_of_a_key_is_the_last_registered(self, store: Store) -> None:
+        """Not the one that got the id last."""
+        epoch = await store.acquire(A)
+        (job,) = await store.register(A, epoch, [submitting("rp-1")])
+        (other,) = await store.register(A, epoch, [new("VI1")])
+        await store.commit(A, epoch, [named(job, "VI1")])
+        assert await store.find(key("VI1")) == other
+        assert await store.find(key("rp-1")) is None
 
     async def a_commit_tells_in_the_order_it_was_given(self, store: Store) -> None:
         """Transitions as they came, whatever their rids, then notices; the answer is what is read."""

@@ -5,6 +5,7 @@
 from dataclasses import replace
 from typing import Any
 
+from pollers._core import submit
 from pollers._core.model import (
     Job,
     JobKey,
@@ -24,6 +25,7 @@ B = Shard("memories_ai", "api.memories.ai", "bob")
 A1 = replace(A, bucket=1)
 SHARDS = (A, B, A1)
 IDS = ("VI1", "VI2", "VI3")
+TOKENS = ("rp-0", "rp-1", "rp-2", "rp-3")
 SINKS = ("hook", "log")
 
 
@@ -38,6 +40,21 @@ def new(remote_id: str = "VI1", shard: Shard = A, *, at: float = 1.0, **more: An
 def changed(job: Job, status: str = "UNPARSE", *, at: float = 2.0) -> Transition:
     after = replace(job, version=job.version + 1, state=State.WATCHING, status=status, looks=1)
     return Transition(after=after, type="changed", at=at, data={"status": status})
+
+
+def submitting(token: str = "rp-1", shard: Shard = A, **more: Any) -> NewJob:
+    return new(token, shard, state=State.SUBMITTING, **more)
+
+
+def named(job: Job, remote_id: str = "VI1", *, at: float = 2.0) -> Transition:
+    return submit.named(replace(job, state=State.SUBMITTING), remote_id, at=at, at_once=True)
+
+
+def renamed(job: Job, *, at: float) -> Transition:
+    """A job that has a token gets its id, one of a few; another changes."""
+    if not job.key.remote_id.startswith("rp-"):
+        return changed(job, at=at)
+    return named(job, IDS[job.rid % len(IDS)], at=at)
 
 
 def ended(job: Job, *, at: float = 3.0) -> Transition:
@@ -76,7 +93,9 @@ async def everything(store: Store) -> dict[str, Any]:
         "of shards": [await store.jobs(shard=shard) for shard in SHARDS],
         "states": {state: await store.jobs(state=state) for state in State},
         "last": [await store.last_event(rid) for rid in range(len(jobs) + 2)],
-        "found": [await store.find(key(name, shard)) for shard in SHARDS for name in IDS],
+        "found": [
+            await store.find(key(name, shard)) for shard in SHARDS for name in (*IDS, *TOKENS)
+        ],
         "blobs": [await store.blobs(shard) for shard in SHARDS],
         "acked": [await store.acked(sink) for sink in SINKS],
         "parked": await store.parked(),

@@ -31,13 +31,15 @@ from store_words import (
     expired,
     new,
     notice,
+    renamed,
+    submitting,
 )
 
 from pollers.store import MemoryStore, Store
 from pollers.store.base import StoreError
 from pollers.store.sqlite import SqliteStore
 
-STEPS = (changed, ended, ended, expired, cancelled)
+STEPS = (changed, ended, ended, expired, cancelled, renamed)
 FAST = settings(
     deadline=None, database=None, stateful_step_count=settings.default.stateful_step_count // 2, print_blob=False,
     suppress_health_check=list(HealthCheck),
@@ -97,6 +99,16 @@ class Agreement(RuleBasedStateMachine):
             self.acquire(shard)
         jobs = [new(name, shard, at=at, data={"at": at}, deadline=at + 1) for name in names]
         answer = self.both("register", shard, self.epochs[shard] + epoch, jobs, again=again)
+        if isinstance(answer, list):
+            self.seen += answer
+
+    @rule(shard=shards, epoch=epochs, at=times)
+    def submit(self, shard, epoch, at):
+        """A token is never used again."""
+        if not self.epochs[shard]:
+            self.acquire(shard)
+        job = submitting(f"rp-{len(self.seen)}", shard, at=at)
+        answer = self.both("register", shard, self.epochs[shard] + epoch, [job])
         if isinstance(answer, list):
             self.seen += answer
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from store_words import A, changed, ended, everything, new, notice
+from store_words import A, changed, ended, everything, named, new, notice, submitting
 from test_store_file import contents, on_loop, opened, process
 
 from pollers.store import BadStore, _file
@@ -31,11 +31,12 @@ def copy(path: Path, to: Path) -> Path:
 async def begun(path: Path, *ids: str) -> tuple[SqliteStore, int, list]:
     store = await opened(path)
     epoch = await store.acquire(A)
-    return store, epoch, await store.register(A, epoch, [new(name) for name in ids])
+    jobs = [submitting(name) if name.startswith("rp-") else new(name) for name in ids]
+    return store, epoch, await store.register(A, epoch, jobs)
 
 
 def changes(epoch, jobs):
-    """The two calls that write much, each as a function of the store."""
+    """The two calls that write much, and the two of a submit, each as a function of the store."""
     big = "x" * 5000
     given = [changed(jobs[0]), ended(changed(jobs[0]).after), ended(jobs[1])]
     fresh = [new(f"N{i}", data=big) for i in range(8)]
@@ -44,15 +45,17 @@ def changes(epoch, jobs):
         "commit": lambda store: store.commit(
             A, epoch, given, [notice(), notice("resumed")], {"a": big.encode(), "b": b""}
         ),
+        "intend": lambda store: store.register(A, epoch, [submitting("rp-2", data=big)]),
+        "name": lambda store: store.commit(A, epoch, [named(jobs[2], "VI3")]),
     }
 
 
-@pytest.mark.parametrize("name", ["register", "commit"])
+@pytest.mark.parametrize("name", ["register", "commit", "intend", "name"])
 def test_crash_at_every_statement(name, tmp_path) -> None:
     """Reopened from what the disk held then, all of the call is there or nothing."""
 
     async def main():
-        store, epoch, jobs = await begun(tmp_path / "jobs.db", "VI1", "VI2")
+        store, epoch, jobs = await begun(tmp_path / "jobs.db", "VI1", "VI2", "rp-1")
         before = await everything(store)
         crashes, statements = [], []
 
@@ -77,12 +80,12 @@ def test_crash_at_every_statement(name, tmp_path) -> None:
     anyio.run(main)
 
 
-@pytest.mark.parametrize("name", ["register", "commit"])
+@pytest.mark.parametrize("name", ["register", "commit", "intend", "name"])
 def test_abort_at_every_step(name, tmp_path) -> None:
     """SQLite is stopped at one point after another: nothing happened, and the store goes on."""
 
     async def main():
-        store, epoch, jobs = await begun(tmp_path / "jobs.db", "VI1", "VI2")
+        store, epoch, jobs = await begun(tmp_path / "jobs.db", "VI1", "VI2", "rp-1")
         before = await everything(store)
         call = changes(epoch, jobs)[name]
         left, aborted = [0], 0
