@@ -29,14 +29,24 @@ def refuse_twins(what: str, names: Iterable[str]) -> None:
         raise ValueError(f"two {what} are the same: {', '.join(twins)}; give them different names")
 
 
-def named(job_id: str) -> tuple[str]:
+def items(given: Iterable[str | tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Ids, or pairs of id and data, as pairs."""
+    if isinstance(given, str):
+        raise TypeError(f"watch_many({given!r}): give a list of ids, not one text")
+    pairs = (one if isinstance(one, tuple) else (one, None) for one in given)
+    return [(named(job_id), json_value(data)) for job_id, data in pairs]
+
+
+def named(job_id: str) -> str:
     if not isinstance(job_id, str) or not job_id:
         hint = "; 'watch_many' takes a list" if isinstance(job_id, (list, set)) else ""
         raise ValueError(f"{job_id!r} is not a job's id: expected a text that is not empty{hint}")
-    return (job_id,)
+    return job_id
 
 
 def json_value(data: Any) -> Any:
+    if data is None:
+        return None
     try:
         return msgspec.json.decode(msgspec.json.encode(data))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 
 from pollers._core import schedule
 from pollers._core.events import event_of
@@ -122,7 +123,10 @@ class Loop:
 
     async def _register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
         jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
-        self._add([job for job in jobs if not job.state.ended])
+        live = [job for job in jobs if not job.state.ended]
+        for start in range(0, len(live), PAGE):
+            self._add(live[start : start + PAGE])
+            await anyio.lowlevel.checkpoint()  # others have something to do too
         self.poller.registered(await self.poller.store.head())
         return jobs
 

@@ -8,6 +8,7 @@ never goes back, so that many rows go in with one statement and a number is neve
 import sqlite3
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -34,6 +35,9 @@ _SHARD_ID = """SELECT id FROM shard
 
 _NEWEST = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID}) AND kind = ? AND remote_id = ?
     ORDER BY rid DESC LIMIT 1"""  # noqa: S608  # made of constants, like all below
+_NEWEST_OF = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT (
+        SELECT max(rid) FROM job WHERE shard = owner.id AND kind = owner.kind AND remote_id = column1
+    ) FROM (SELECT ({_SHARD_ID}) AS id, ? AS kind) AS owner, (VALUES {{}}))"""  # noqa: S608
 _ACTIVE = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID})
     AND state IN ('submitting', 'watching', 'uncertain')
     AND rid > ? AND (? IS NULL OR kind = ?) ORDER BY rid LIMIT ?"""  # noqa: S608
@@ -65,7 +69,11 @@ Name = tuple[str, str, str, int]
 """A shard as its four columns; cheaper to look up than a ``Shard``."""
 
 _STATES = {state.value: state for state in State}
+_WORDS = {state: word for word, state in _STATES.items()}
 _LARGEST = 2**63 - 1
+_AT_ONCE = 500
+"""Values that one statement is given."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -114,20 +122,43 @@ def register(
 ) -> list[Job]:
     """Insert what is not known; one row per key, also within the call."""
     _check(db, shard, epoch)
+    answer: list[Job] = []
+    for (owner, kind), some in groupby(jobs, key=lambda new: (_owner(new.key), new.key.kind)):
+        answer += _register(db, owner, kind, list(some), again=again)
+    return answer
+
+
+def _register(
+    db: sqlite3.Connection, owner: Name, kind: str, jobs: Sequence[NewJob], *, again: bool
+) -> list[Job]:
+    """The same for jobs of one kind; each of them is looked up and written with all others."""
     last = _sequence(db, "job")
-    made: dict[JobKey, Job] = {}
+    newest = _find_all(db, owner, kind, [new.key.remote_id for new in jobs])
     fresh: list[Transition] = []
     answer: list[Job] = []
     for new in jobs:
-        job = made.get(new.key) or find(db, new.key)
+        job = newest.get(new.key.remote_id)
         if job is None or (again and job.state.ended):
             fresh.append(opening(new, last + len(fresh) + 1))
-            job = made[new.key] = fresh[-1].after
+            job = newest[new.key.remote_id] = fresh[-1].after
         answer.append(job)
     numbers = Numbers(db)
     db.executemany(_INSERT_JOB, (_job_values(one.after, numbers) for one in fresh))
     _tell(db, fresh, numbers)
     return answer
+
+
+def _find_all(
+    db: sqlite3.Connection, owner: Name, kind: str, remote_ids: Sequence[str]
+) -> dict[str, Job]:
+    """The newest row of each of these, where there is one."""
+    found: dict[str, Job] = {}
+    for start in range(0, len(remote_ids), _AT_ONCE):
+        some = remote_ids[start : start + _AT_ONCE]
+        given = ", ".join(["(?)"] * len(some))
+        rows = db.execute(_NEWEST_OF.format(given), (*owner, kind, *some))
+        found |= {job.key.remote_id: job for job in _read_jobs(db, rows)}
+    return found
 
 
 def commit(
@@ -361,7 +392,7 @@ def _job_values(job: Job, numbers: Numbers) -> tuple[Any, ...]:
 
 def _change_values(job: Job) -> tuple[Any, ...]:
     return (
-        job.version, job.state.value, job.status, job.cause, job.reason, job.created_at,
+        job.version, _WORDS[job.state], job.status, job.cause, job.reason, job.created_at,
         job.submitted_at, job.deadline, job.ended_at, job.looks, _json(job.data),
         _json(job.features or None), job.rid, job.version - 1,
     )  # fmt: skip
