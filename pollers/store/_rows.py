@@ -39,8 +39,9 @@ _NEWEST_OF = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT (
         SELECT max(rid) FROM job WHERE shard = owner.id AND kind = owner.kind AND remote_id = column1
     ) FROM (SELECT ({_SHARD_ID}) AS id, ? AS kind) AS owner, (VALUES {{}}))"""  # noqa: S608
 _ACTIVE = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID})
-    AND state IN ('submitting', 'watching', 'uncertain')
-    AND rid > ? AND (? IS NULL OR kind = ?) ORDER BY rid LIMIT ?"""  # noqa: S608
+    AND state IN ('submitting', 'watching', 'uncertain') AND rid > ?"""  # noqa: S608
+_ACTIVE_OF_ALL = f"{_ACTIVE} ORDER BY rid LIMIT ?"
+_ACTIVE_OF_KIND = f"{_ACTIVE} AND kind = ? ORDER BY rid LIMIT ?"
 _SOME = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT value FROM json_each(?))
     ORDER BY rid"""  # noqa: S608
 _JOBS = f"""SELECT {_JOB} FROM job WHERE (:all OR shard = :shard)
@@ -268,8 +269,10 @@ def load_active(
 ) -> list[Job]:
     """What has not ended, behind a row."""
     name = (*_name(shard)[:3], 0)  # a key has no bucket
-    values = (*name, after, kind, kind, -1 if limit is None else limit)
-    return _read_jobs(db, db.execute(_ACTIVE, values))
+    most = -1 if limit is None else limit
+    if kind is None:
+        return _read_jobs(db, db.execute(_ACTIVE_OF_ALL, (*name, after, most)))
+    return _read_jobs(db, db.execute(_ACTIVE_OF_KIND, (*name, after, kind, most)))
 
 
 def rows(db: sqlite3.Connection, rids: Sequence[int]) -> list[Job]:
