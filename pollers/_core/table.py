@@ -171,7 +171,7 @@ class Table(Mapping[int, "Watched"]):
             return False
         self.rid[slot] = 0
         self.remote_id[slot], self.status[slot], self.told[slot] = "", None, _NOTHING
-        self.place[slot] = 0
+        self.place[slot], self.deadline[slot] = 0, math.inf
         self._free.append(slot)
         return True
 

@@ -19,7 +19,6 @@ from pollers._core.model import (
     JobKey,
     NewJob,
     Notice,
-    ParkedRow,
     Shard,
     State,
     Transition,
@@ -29,7 +28,7 @@ from pollers.store.base import Fenced, StoreError
 
 _JOB = """rid, shard, kind, remote_id, version, state, status, cause, reason, created_at,
     submitted_at, deadline, ended_at, looks, data, features"""
-_EVENT = "seq, rid, version, shard, kind, subject, type, at, data"
+EVENT = "seq, rid, version, shard, kind, subject, type, at, data"
 _SHARD_ID = """SELECT id FROM shard
     WHERE provider = ? AND deployment = ? AND account = ? AND bucket = ?"""
 
@@ -46,22 +45,12 @@ _SOME = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT value FROM json_each(?))
     ORDER BY rid"""  # noqa: S608
 _JOBS = f"""SELECT {_JOB} FROM job WHERE (:all OR shard = :shard)
     AND (:state IS NULL OR state = :state) ORDER BY rid LIMIT :limit"""  # noqa: S608
-_EVENTS = f"SELECT {_EVENT} FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
-_LAST = f"""SELECT {_EVENT} FROM outbox WHERE rid = ? AND rid > 0
+_EVENTS = f"SELECT {EVENT} FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+_LAST = f"""SELECT {EVENT} FROM outbox WHERE rid = ? AND rid > 0
     ORDER BY version DESC LIMIT 1"""  # noqa: S608
 
-_PARKED = f"""SELECT sink, reason, {_EVENT} FROM parked JOIN outbox USING (seq)
-    WHERE (:sink IS NULL OR sink = :sink) ORDER BY seq, sink"""  # noqa: S608
-_OLD_JOBS = """SELECT rid FROM job WHERE ended_at < :before
-    AND (SELECT max(seq) FROM outbox WHERE outbox.rid = job.rid AND outbox.rid > 0) <= :done
-    AND rid NOT IN (SELECT rid FROM outbox WHERE seq IN (SELECT seq FROM parked))
-    ORDER BY ended_at, rid LIMIT :limit"""
-_OLD_NOTICES = """SELECT seq FROM outbox INDEXED BY outbox_notice
-    WHERE rid = 0 AND at < :before AND seq <= :done
-    AND seq NOT IN (SELECT seq FROM parked) ORDER BY seq LIMIT :limit"""
-
 _INSERT_JOB = f"INSERT INTO job ({_JOB}) VALUES ({', '.join('?' * 16)})"  # noqa: S608
-_INSERT_EVENT = f"INSERT INTO outbox ({_EVENT}) VALUES ({', '.join('?' * 9)})"  # noqa: S608
+_INSERT_EVENT = f"INSERT INTO outbox ({EVENT}) VALUES ({', '.join('?' * 9)})"  # noqa: S608
 _UPDATE_JOB = """UPDATE job SET version = ?, state = ?, status = ?, cause = ?, reason = ?,
     created_at = ?, submitted_at = ?, deadline = ?, ended_at = ?, looks = ?, data = ?, features = ?
     WHERE rid = ? AND version = ?"""
@@ -71,7 +60,7 @@ Name = tuple[str, str, str, int]
 
 _STATES = {state.value: state for state in State}
 _WORDS = {state: word for word, state in _STATES.items()}
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
 _AT_ONCE = 500
 """Values that one statement is given."""
 
@@ -190,74 +179,6 @@ def commit(
     return rows
 
 
-def ack(db: sqlite3.Connection, sink: str, seq: int, parked: Mapping[int, str]) -> None:
-    """Move a sink's mark, never back; put aside what it could not take."""
-    db.execute(
-        """INSERT INTO sink VALUES (?, max(0, ?))
-           ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)""",
-        (sink, seq),
-    )
-    db.executemany(
-        "INSERT INTO parked VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET reason = excluded.reason",
-        ((number, sink, reason) for number, reason in parked.items()),
-    )
-
-
-def parked(db: sqlite3.Connection, sink: str | None) -> list[ParkedRow]:
-    """What was put aside."""
-    shards = Shards(db)
-    return [
-        ParkedRow(sink=name, reason=reason, row=_event(row, shards))
-        for name, reason, *row in db.execute(_PARKED, {"sink": sink})
-    ]
-
-
-def unpark(db: sqlite3.Connection, sink: str, seq: int) -> None:
-    """It was taken after all."""
-    db.execute("DELETE FROM parked WHERE seq = ? AND sink = ?", (seq, sink))
-
-
-def prune(db: sqlite3.Connection, before: float, limit: int) -> int:
-    """Delete some of what is old and done with; how many jobs and notices it was."""
-    done = _done(db)
-    undone = db.execute(
-        "SELECT at FROM outbox WHERE seq > ? ORDER BY seq LIMIT 1", (done,)
-    ).fetchone()
-    if undone is not None:  # nor look at all that ended while a sink was down, again and again
-        before = min(before, undone[0])
-    values = {"before": before, "done": done, "limit": limit}
-    jobs = db.execute(_OLD_JOBS, values).fetchall()
-    notices = db.execute(_OLD_NOTICES, values).fetchall()
-    last = max((seq for (seq,) in notices), default=0)
-    for rid in jobs:
-        events = "FROM outbox WHERE rid = ? AND rid > 0"
-        last = max(last, db.execute(f"SELECT max(seq) {events}", rid).fetchone()[0])
-        db.execute(f"DELETE {events}", rid)
-    db.executemany("DELETE FROM job WHERE rid = ?", jobs)
-    db.executemany("DELETE FROM outbox WHERE seq = ?", notices)
-    if last > pruned(db):
-        db.execute("INSERT OR REPLACE INTO meta VALUES ('pruned', ?)", (str(last),))
-    return len(jobs) + len(notices)
-
-
-def pruned(db: sqlite3.Connection) -> int:
-    """The largest sequence number that was deleted."""
-    row = db.execute("SELECT value FROM meta WHERE name = 'pruned'").fetchone()
-    return 0 if row is None else int(row[0])
-
-
-def _done(db: sqlite3.Connection) -> int:
-    """Up to where every sink has everything."""
-    slowest = db.execute("SELECT min(seq) FROM sink").fetchone()[0]
-    return _LARGEST if slowest is None else int(slowest)
-
-
-def acked(db: sqlite3.Connection, sink: str) -> int | None:
-    """A sink's mark."""
-    row = db.execute("SELECT seq FROM sink WHERE name = ?", (sink,)).fetchone()
-    return None if row is None else int(row[0])
-
-
 def find(db: sqlite3.Connection, key: JobKey) -> Job | None:
     """The newest row of a key."""
     row = db.execute(_NEWEST, (*_owner(key), key.kind, key.remote_id)).fetchone()
@@ -306,14 +227,14 @@ def blobs(db: sqlite3.Connection, shard: Shard) -> dict[str, bytes]:
 def events(db: sqlite3.Connection, after: int, limit: int) -> list[EventRow]:
     """Events behind a number."""
     shards = Shards(db)
-    rows = db.execute(_EVENTS, (min(after, _LARGEST), limit))
-    return [_event(row, shards) for row in rows]
+    rows = db.execute(_EVENTS, (min(after, LARGEST), limit))
+    return [event(row, shards) for row in rows]
 
 
 def last_event(db: sqlite3.Connection, rid: int) -> EventRow | None:
     """The newest event of a job."""
     row = db.execute(_LAST, (rid,)).fetchone()
-    return None if row is None else _event(row, Shards(db))
+    return None if row is None else event(row, Shards(db))
 
 
 def head(db: sqlite3.Connection) -> int:
@@ -430,7 +351,7 @@ def _job(row: Any, shards: Shards) -> Job:
     )  # fmt: skip
 
 
-def _event(row: Any, shards: Shards) -> EventRow:
+def event(row: Any, shards: Shards) -> EventRow:
     seq, rid, version, number, kind, subject, type_, at, data = row
     return EventRow(
         seq=seq, rid=rid, version=version, shard=shards[number], kind=sys.intern(kind),

@@ -6,7 +6,10 @@ import tracemalloc
 from array import array
 from typing import Any
 
+import pytest
+
 from pollers import Job, JobKey, Sighting, State
+from pollers._core import calendar, turns
 from pollers._core.calendar import PART, Calendar
 from pollers._core.model import Phase
 from pollers._core.table import BLOCK, Index, Table
@@ -47,11 +50,13 @@ def held_by(jobs: int) -> int:
         tracemalloc.stop()
 
 
-def test_a_job_takes_230_bytes() -> None:
+def test_a_job_takes_230_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its id of 20 characters and a length of its own; the rest of a watch is small."""
+    monkeypatch.setattr(calendar, "PART", 64)  # what is opened at once is many of so few
+    monkeypatch.setattr(turns, "DROPPED", 64)
     few, many = held_by(1_000), held_by(6_000)
     assert (many - few) / 5_000 <= 230.0
-    assert few <= 1_000_000
+    assert few <= 600_000
 
 
 def test_slots_are_used_again() -> None:
@@ -213,3 +218,52 @@ def test_a_crowd_of_dear_jobs_is_passed_over_once() -> None:
         assert len(picked) == (1 if 1 < at < 100 else 11)
     assert most <= MOVED * 20 + 20 + 2
     assert len(set(served)) == 200
+
+
+def test_an_odd_job_has_its_turn_among_many_dear_ones() -> None:
+    """It is asked for alone, before those that were set aside, and then again after a while."""
+    watch = Watch(Pace(max_interval=10.0), 20, lambda: 0.0)
+    for rid in range(1, 101):
+        watch.add(row(rid), now=0.0, wall=0.0, first_look=0.05)
+    alone = []
+    for at in range(1, 60):
+        picked = watch.pick(20, now=float(at), dear=lambda one: one.rid > 1)
+        if picked == [row(1).key.remote_id]:
+            alone.append(at)
+            watch.failed(now=float(at), retry_at=at + 10.0, odd=True)
+        elif at == 1:
+            assert picked[0] == row(1).key.remote_id
+            watch.failed(now=1.0, retry_at=11.0, odd=True)
+        else:
+            assert len(picked) == 1
+            watch.saw({}, asked=float(at), now=float(at), wall=float(at))
+    assert alone == [11, 21, 31, 41, 51]
+
+
+# -- deadlines ------------------------------------------------------------------------------------
+
+
+def test_deadlines_of_jobs_that_ended_are_forgotten() -> None:
+    """Also where their slots are free, or others have them by then."""
+    watch = Watch(Pace(final_grace=30.0), 20, lambda: 0.0)
+    for rid in range(1, 101):
+        watch.add(row(rid, deadline=500.0), now=0.0, wall=0.0, first_look=0.05)
+    for rid in range(1, 101):
+        watch.remove(rid)
+    watch.add(row(101, deadline=800.0), now=0.0, wall=0.0, first_look=0.05)
+    assert watch.next_overdue() == 830.0
+    assert watch.overdue(now=829.9, wall=829.9, blocked="down") == []
+    (over,) = watch.overdue(now=830.0, wall=830.0, blocked="down")
+    assert over[0] == 101
+    assert watch.next_overdue() == float("inf")
+
+
+def test_an_overdue_job_whose_look_may_come_is_waited_for() -> None:
+    """Again and again, a final grace at a time, until looks do not work any more."""
+    watch = Watch(Pace(final_grace=30.0), 20, lambda: 0.0)
+    watch.add(row(1, deadline=100.0), now=0.0, wall=0.0, first_look=0.05)
+    assert watch.overdue(now=130.0, wall=130.0, blocked=None) == []
+    assert watch.next_overdue() == 160.0
+    assert watch.overdue(now=160.5, wall=160.5, blocked=None) == []
+    assert watch.next_overdue() == 190.5
+    assert [rid for rid, _ in watch.overdue(now=190.5, wall=190.5, blocked="down")] == [1]
