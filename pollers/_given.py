@@ -1,8 +1,9 @@
 """What users give to a poller, checked: every mistake names the field and the value."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -29,12 +30,14 @@ def refuse_twins(what: str, names: Iterable[str]) -> None:
         raise ValueError(f"two {what} are the same: {', '.join(twins)}; give them different names")
 
 
-def items(given: Iterable[str | tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Ids, or pairs of id and data, as pairs."""
-    if isinstance(given, str):
-        raise TypeError(f"watch_many({given!r}): give a list of ids, not one text")
-    pairs = (one if isinstance(one, tuple) else (one, None) for one in given)
-    return [(named(job_id), json_value(data)) for job_id, data in pairs]
+def parts(items: Iterable[str | tuple[str, Any]], most: int) -> Iterator[list[tuple[str, Any]]]:
+    """Ids, or pairs of id and data, as pairs, so many at a time."""
+    if isinstance(items, str):
+        raise TypeError(f"watch_many({items!r}): give a list of ids, not one text")
+    pairs = (one if isinstance(one, tuple) else (one, None) for one in items)
+    checked = ((named(job_id), json_value(data)) for job_id, data in pairs)
+    while some := list(islice(checked, most)):
+        yield some
 
 
 def named(job_id: str) -> str:

@@ -364,7 +364,10 @@ class Poller:
         They are stored in transactions of some thousands.  If that is interrupted, call it again:
         those that are known by then stay as they are.
         """
-        pairs = given.items(items)
+        pairs: list[tuple[str, Any]] = []
+        for some in given.parts(items, TRANSACTION):
+            pairs += some
+            await anyio.lowlevel.checkpoint()
         await self._started()
         self._check_running()
         loop = self._loop_for(kind, account)
