@@ -1,17 +1,20 @@
-"""``python -m bench [calls|herd|looks|waiting|soak] [--quick]``; without a name, the first three."""
+"""``python -m bench [calls|herd|looks|waiting|soak|scale] [--quick]``; else the first three."""
 
 import argparse
 
-from bench import calls, herd, looks, soak, waiting
+from bench import calls, herd, looks, scale, soak, waiting
 
 
 def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=("calls", "herd", "looks", "waiting", "soak"), help="only this"
+        "what",
+        nargs="?",
+        choices=("calls", "herd", "looks", "waiting", "soak", "scale"),
+        help="only this",
     )
-    parser.add_argument("--quick", action="store_true", help="herd: fewer seeds and round trips")
+    parser.add_argument("--quick", action="store_true", help="herd, scale: less of all")
     given = parser.parse_args()
     if given.what in (None, "calls"):
         calls.main()
@@ -23,6 +26,8 @@ def main() -> None:
         waiting.main()
     if given.what == "soak":
         soak.main()
+    if given.what == "scale":
+        scale.main(quick=given.quick)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -31,11 +32,21 @@ def refuse_twins(what: str, names: Iterable[str]) -> None:
         raise ValueError(f"two {what} are the same: {', '.join(twins)}; give them different names")
 
 
-def named(job_id: str) -> tuple[str]:
+def parts(items: Iterable[str | tuple[str, Any]], most: int) -> Iterator[list[tuple[str, Any]]]:
+    """Ids, or pairs of id and data, as pairs, so many at a time."""
+    if isinstance(items, str):
+        raise TypeError(f"watch_many({items!r}): give a list of ids, not one text")
+    pairs = (one if isinstance(one, tuple) else (one, None) for one in items)
+    checked = ((named(job_id), json_value(data)) for job_id, data in pairs)
+    while some := list(islice(checked, most)):
+        yield some
+
+
+def named(job_id: str) -> str:
     if not isinstance(job_id, str) or not job_id:
         hint = "; 'watch_many' takes a list" if isinstance(job_id, (list, set)) else ""
         raise ValueError(f"{job_id!r} is not a job's id: expected a text that is not empty{hint}")
-    return (job_id,)
+    return job_id
 
 
 def upload(given: Any) -> None:
@@ -55,6 +66,8 @@ def name(given: str | None) -> dict[str, str]:
 
 
 def json_value(data: Any) -> Any:
+    if data is None:
+        return None
     try:
         return msgspec.json.decode(msgspec.json.encode(data))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:

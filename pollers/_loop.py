@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 
 from pollers._core import schedule
 from pollers._core.events import event_of
@@ -141,7 +142,10 @@ class Loop:
             if self.poller.telling.heard:
                 fresh = {job.rid for job in jobs if job.version == 1} - self.watch.jobs.keys()
                 events["watching"] = len(fresh)
-        self._add([job for job in jobs if not job.state.ended])
+        live = [job for job in jobs if not job.state.ended]
+        for start in range(0, len(live), PAGE):
+            self._add(live[start : start + PAGE])
+            await anyio.lowlevel.checkpoint()  # others have something to do too
         self.poller.registered(await self.poller.store.head())
         return jobs
 

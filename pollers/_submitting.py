@@ -109,7 +109,10 @@ class Submits:
             said = f"submitted as {remote_id}, but the poller stopped before that was stored"
             raise PollerStopped(said) from error
         if one.handle.id != remote_id:  # settled or unwatched while it was called
-            log.error("pollers.submit_differs", token=one.handle.id, id=remote_id)
+            log.error(
+                "pollers.submit_differs", kind=one.job.key.kind, account=one.job.key.account,
+                token=one.handle.id, id=remote_id,
+            )  # fmt: skip
         return one.handle
 
     def _id_in(self, body: Any, one: Open) -> str:
@@ -208,7 +211,10 @@ class Submits:
         known = [match for match in matches or () if await self._knows(match)]
         fits = [match for match in matches or () if match.sure or match not in known]
         if len(fits) == 1:
-            log.info("pollers.submit_found", token=one.job.key.remote_id, id=fits[0].remote_id)
+            log.info(
+                "pollers.submit_found", kind=one.job.key.kind, account=one.job.key.account,
+                token=one.job.key.remote_id, id=fits[0].remote_id,
+            )  # fmt: skip
             await self.name(one.job.rid, fits[0].remote_id, at_once=False)
         elif fits:
             await self._give_up(one, "several", fits)

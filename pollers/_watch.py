@@ -190,8 +190,9 @@ class Watch:
         set_aside = 0
         for slot in self._turns.in_order(now, most) if len(picked) < most else ():
             one = Watched(self.jobs, slot)
-            if one.odd and not (picked or left or set_aside):
-                picked.append(one)  # the soonest of all, so it is due; alone
+            is_first = not (left or set_aside) and picked in ([], [first])
+            if one.odd and is_first and self.jobs.at[slot] <= now:
+                picked = [one]  # alone
                 break
             if one.odd:
                 left.append(one)
@@ -208,6 +209,9 @@ class Watch:
         for one in left:
             self._turns.add(one.slot, self.jobs.at[one.slot])
         self._turns.went([one.slot for one in picked], len(self.jobs), now)
+        if first is not None and first not in picked:
+            self._dear_turns.add(first.slot, self.jobs.at[first.slot])
+            self._costly = None
         return picked
 
     def _next_dear(self, now: float, dear: Callable[[Watched], bool] | None) -> Watched | None:

@@ -63,6 +63,9 @@ PATIENCE = 5.0
 TELL_EVERY = 10.0
 """Seconds between two snapshots for whoever observes."""
 
+TRANSACTION = 5000
+"""Jobs that are registered at once."""
+
 PRUNE_EVERY = 60.0
 """Seconds between two looks for what is old."""
 
@@ -502,23 +505,33 @@ class Poller:
         settle: float | timedelta | None = None,
         features: Mapping[str, Any] | None = None,
     ) -> list[JobHandle]:
-        """Watch many jobs in one transaction: ids, or pairs of id and data.  See :meth:`watch`."""
-        if isinstance(items, str):
-            raise TypeError(f"watch_many({items!r}): give a list of ids, not one text")
+        """Watch many jobs: ids, or pairs of id and data.  See :meth:`watch`.
+
+        They are stored in transactions of some thousands.  If that is interrupted, call it again:
+        those that are known by then stay as they are.
+        """
+        pairs: list[tuple[str, Any]] = []
+        for some in given.parts(items, TRANSACTION):
+            pairs += some
+            await anyio.lowlevel.checkpoint()
         await self._started()
         self._check_running()
         loop = self._loop_for(kind, account)
         now = self.wall()
         until = None if deadline is None else now + given.seconds(deadline)
         known = {**given.features(loop.source, expect, settle), **given.predictors(features or {})}
-        new = [
-            NewJob(
-                key=loop.key(*given.named(job_id)), created_at=now, deadline=until,
-                submitted_at=submitted_at, data=given.json_value(data), features=known,
-            )
-            for job_id, data in (item if isinstance(item, tuple) else (item, None) for item in items)
-        ]  # fmt: skip
-        return [JobHandle(self, job) for job in await loop.register(new, again=again)]
+        handles: list[JobHandle] = []
+        for start in range(0, len(pairs), TRANSACTION):
+            new = [
+                NewJob(
+                    key=loop.key(job_id), created_at=now, deadline=until,
+                    submitted_at=submitted_at, data=data, features=known,
+                )
+                for job_id, data in pairs[start : start + TRANSACTION]
+            ]  # fmt: skip
+            jobs = await loop.register(new, again=again)
+            handles += [JobHandle(self, job) for job in jobs]
+        return handles
 
     async def submit(
         self,

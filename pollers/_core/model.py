@@ -121,7 +121,7 @@ class Job:
     features: Mapping[str, Any] = field(default_factory=dict)
     """What is known about it besides, as JSON: what the provider tells that may predict the duration
     (``duration``, ``size`` …), what the source was told when it was watched (``expect``, ``settle``),
-    and ``children`` as they were at the last transition."""
+    and ``children`` once it has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,9 +24,13 @@ T = TypeVar("T")
 BLOCK = 1024
 """Ids that stand in one array; it is cut in two where twice as many are."""
 
+GROWN = 256
+"""Slots by which the columns grow."""
+
 MOST_TOLD = 1000
 """Different things that were told about jobs and are held once each."""
 
+_NOTHING: Mapping[str, Any] = {}
 _TEACHES, _ODD, _DATED, _ASKED = 1, 2, 4, 8
 
 
@@ -141,7 +145,9 @@ class Table(Mapping[int, "Watched"]):
 
     def add(self, job: Job, *, born: float, deadline: float) -> "Watched":
         """Take in a job that was first watched at ``born``; instants are loop time."""
-        slot = self._free.pop() if self._free else self._grow()
+        if not self._free:
+            self._grow()
+        slot = self._free.pop()
         submitted = born - max(0.0, job.created_at - (job.submitted_at or job.created_at))
         self.rid[slot] = job.rid
         self.remote_id[slot] = job.key.remote_id
@@ -152,7 +158,7 @@ class Table(Mapping[int, "Watched"]):
         self.looks[slot] = job.looks
         self.flags[slot] = _TEACHES * (job.status is None) | _DATED * (job.submitted_at is not None)
         self.status[slot] = job.status and sys.intern(job.status)
-        self.told[slot] = {}
+        self.told[slot] = _NOTHING
         for column in self.predictors.values():
             column[slot] = math.nan
         self.note(slot, job.features)
@@ -165,8 +171,8 @@ class Table(Mapping[int, "Watched"]):
         if slot is None:
             return False
         self.rid[slot] = 0
-        self.remote_id[slot], self.status[slot], self.told[slot] = "", None, {}
-        self.place[slot] = 0
+        self.remote_id[slot], self.status[slot], self.told[slot] = "", None, _NOTHING
+        self.place[slot], self.deadline[slot] = 0, math.inf
         self._free.append(slot)
         return True
 
@@ -192,17 +198,18 @@ class Table(Mapping[int, "Watched"]):
             self._known.clear()
         return self._known.setdefault(tuple(sorted(told.items())), told)
 
-    def _grow(self) -> int:
-        for whole in (self.rid, self.place, self.looks, self.looked_at, self.flags):
-            whole.append(0)
-        for instants in (self.submitted, self.deadline, self.alive_at, self.missing_since, self.at):
-            instants.append(0.0)
-        for column in self.predictors.values():
-            column.append(math.nan)
-        self.remote_id.append("")
-        self.status.append(None)
-        self.told.append({})
-        return len(self.rid) - 1
+    def _grow(self) -> None:
+        size = len(self.rid)
+        columns: list[array[Any]] = [
+            self.rid, self.place, self.looks, self.looked_at, self.flags, self.submitted, self.deadline,
+            self.alive_at, self.missing_since, self.at, *self.predictors.values(),
+        ]  # fmt: skip
+        for column in columns:
+            column.frombytes(bytes(GROWN * column.itemsize))
+        self.remote_id += [""] * GROWN
+        self.status += [None] * GROWN
+        self.told += [_NOTHING] * GROWN
+        self._free.extend(range(size + GROWN - 1, size - 1, -1))
 
 
 def _number(value: Any) -> float:

@@ -37,7 +37,8 @@ CANDIDATES = 3
 OUT = 0
 """The place of a job that is in nobody's order: it is being looked at, or its slot is free."""
 
-_DROPPED = 4096
+DROPPED = 1024
+"""Entries of the rota that are let go at once."""
 
 
 class Jobs(Protocol):
@@ -229,7 +230,7 @@ class _Rota:
         first = self._begins
         self._begins += 1
         pair = self._slots[first], self._ats[first]
-        if self._begins > max(_DROPPED, len(self)):
+        if self._begins > max(DROPPED, len(self) // 4):
             del self._slots[: self._begins], self._ats[: self._begins]
             self._begins = 0
         return pair

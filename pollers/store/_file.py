@@ -22,6 +22,9 @@ APPLICATION_ID = 0x706F6C6C
 """``poll`` in ASCII, in the header of each of our files."""
 VERSION = 2
 
+LIVE_INDEX = """CREATE INDEX IF NOT EXISTS job_live ON job (shard, kind, rid)
+    WHERE state IN ('submitting', 'watching', 'uncertain')"""
+
 SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE shard (
@@ -37,8 +40,7 @@ SCHEMA = (
         cause TEXT, reason TEXT, created_at REAL NOT NULL, submitted_at REAL, deadline REAL,
         ended_at REAL, looks INTEGER NOT NULL, data TEXT, features TEXT)""",
     "CREATE INDEX job_key ON job (shard, kind, remote_id, rid)",
-    """CREATE INDEX job_active ON job (shard, rid)
-        WHERE state IN ('submitting', 'watching', 'uncertain')""",
+    LIVE_INDEX,
     "CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL",
     """CREATE TABLE outbox (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, rid INTEGER NOT NULL, version INTEGER NOT NULL,
@@ -137,6 +139,8 @@ def _prepare(path: Path, db: sqlite3.Connection, synchronous: str) -> None:
     if db.execute("PRAGMA page_count").fetchone()[0] == 0:
         create(db)
     identify(path, db)
+    db.execute(LIVE_INDEX)
+    db.execute("DROP INDEX IF EXISTS job_active")  # what files had instead before there were pages
     journal = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if journal != "wal":
         raise BadStore(f"{path}: no write-ahead log is possible here (journal_mode {journal})")

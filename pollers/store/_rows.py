@@ -8,6 +8,7 @@ never goes back, so that many rows go in with one statement and a number is neve
 import sqlite3
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -18,7 +19,6 @@ from pollers._core.model import (
     JobKey,
     NewJob,
     Notice,
-    ParkedRow,
     Shard,
     State,
     Transition,
@@ -28,35 +28,29 @@ from pollers.store.base import Fenced, StoreError
 
 _JOB = """rid, shard, kind, remote_id, version, state, status, cause, reason, created_at,
     submitted_at, deadline, ended_at, looks, data, features"""
-_EVENT = "seq, rid, version, shard, kind, subject, type, at, data"
+EVENT = "seq, rid, version, shard, kind, subject, type, at, data"
 _SHARD_ID = """SELECT id FROM shard
     WHERE provider = ? AND deployment = ? AND account = ? AND bucket = ?"""
 
 _NEWEST = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID}) AND kind = ? AND remote_id = ?
     ORDER BY rid DESC LIMIT 1"""  # noqa: S608  # made of constants, like all below
+_NEWEST_OF = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT (
+        SELECT max(rid) FROM job WHERE shard = owner.id AND kind = owner.kind AND remote_id = column1
+    ) FROM (SELECT ({_SHARD_ID}) AS id, ? AS kind) AS owner, (VALUES {{}}))"""  # noqa: S608
 _ACTIVE = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID})
-    AND state IN ('submitting', 'watching', 'uncertain')
-    AND rid > ? AND (? IS NULL OR kind = ?) ORDER BY rid LIMIT ?"""  # noqa: S608
+    AND state IN ('submitting', 'watching', 'uncertain') AND rid > ?"""  # noqa: S608
+_ACTIVE_OF_ALL = f"{_ACTIVE} ORDER BY rid LIMIT ?"
+_ACTIVE_OF_KIND = f"{_ACTIVE} AND kind = ? ORDER BY rid LIMIT ?"
 _SOME = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT value FROM json_each(?))
     ORDER BY rid"""  # noqa: S608
 _JOBS = f"""SELECT {_JOB} FROM job WHERE (:all OR shard = :shard)
     AND (:state IS NULL OR state = :state) ORDER BY rid LIMIT :limit"""  # noqa: S608
-_EVENTS = f"SELECT {_EVENT} FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
-_LAST = f"""SELECT {_EVENT} FROM outbox WHERE rid = ? AND rid > 0
+_EVENTS = f"SELECT {EVENT} FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+_LAST = f"""SELECT {EVENT} FROM outbox WHERE rid = ? AND rid > 0
     ORDER BY version DESC LIMIT 1"""  # noqa: S608
 
-_PARKED = f"""SELECT sink, reason, {_EVENT} FROM parked JOIN outbox USING (seq)
-    WHERE (:sink IS NULL OR sink = :sink) ORDER BY seq, sink"""  # noqa: S608
-_OLD_JOBS = """SELECT rid FROM job WHERE ended_at < :before
-    AND (SELECT max(seq) FROM outbox WHERE outbox.rid = job.rid AND outbox.rid > 0) <= :done
-    AND rid NOT IN (SELECT rid FROM outbox WHERE seq IN (SELECT seq FROM parked))
-    ORDER BY ended_at, rid LIMIT :limit"""
-_OLD_NOTICES = """SELECT seq FROM outbox INDEXED BY outbox_notice
-    WHERE rid = 0 AND at < :before AND seq <= :done
-    AND seq NOT IN (SELECT seq FROM parked) ORDER BY seq LIMIT :limit"""
-
 _INSERT_JOB = f"INSERT INTO job ({_JOB}) VALUES ({', '.join('?' * 16)})"  # noqa: S608
-_INSERT_EVENT = f"INSERT INTO outbox ({_EVENT}) VALUES ({', '.join('?' * 9)})"  # noqa: S608
+_INSERT_EVENT = f"INSERT INTO outbox ({EVENT}) VALUES ({', '.join('?' * 9)})"  # noqa: S608
 _UPDATE_JOB = """UPDATE job SET version = ?, state = ?, status = ?, cause = ?, reason = ?,
     created_at = ?, submitted_at = ?, deadline = ?, ended_at = ?, looks = ?, data = ?, features = ?
     WHERE rid = ? AND version = ?"""
@@ -69,7 +63,11 @@ _STATES = {state.value: state for state in State}
 NAMING = State.WATCHING.value
 """The type of a transition that gives a row its remote id."""
 
-_LARGEST = 2**63 - 1
+_WORDS = {state: word for word, state in _STATES.items()}
+LARGEST = 2**63 - 1
+_AT_ONCE = 500
+"""Values that one statement is given."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -118,20 +116,43 @@ def register(
 ) -> list[Job]:
     """Insert what is not known; one row per key, also within the call."""
     _check(db, shard, epoch)
+    answer: list[Job] = []
+    for (owner, kind), some in groupby(jobs, key=lambda new: (_owner(new.key), new.key.kind)):
+        answer += _register(db, owner, kind, list(some), again=again)
+    return answer
+
+
+def _register(
+    db: sqlite3.Connection, owner: Name, kind: str, jobs: Sequence[NewJob], *, again: bool
+) -> list[Job]:
+    """The same for jobs of one kind; each of them is looked up and written with all others."""
     last = _sequence(db, "job")
-    made: dict[JobKey, Job] = {}
+    newest = _find_all(db, owner, kind, [new.key.remote_id for new in jobs])
     fresh: list[Transition] = []
     answer: list[Job] = []
     for new in jobs:
-        job = made.get(new.key) or find(db, new.key)
+        job = newest.get(new.key.remote_id)
         if job is None or (again and job.state.ended):
             fresh.append(opening(new, last + len(fresh) + 1))
-            job = made[new.key] = fresh[-1].after
+            job = newest[new.key.remote_id] = fresh[-1].after
         answer.append(job)
     numbers = Numbers(db)
     db.executemany(_INSERT_JOB, (_job_values(one.after, numbers) for one in fresh))
     _tell(db, fresh, numbers)
     return answer
+
+
+def _find_all(
+    db: sqlite3.Connection, owner: Name, kind: str, remote_ids: Sequence[str]
+) -> dict[str, Job]:
+    """The newest row of each of these, where there is one."""
+    found: dict[str, Job] = {}
+    for start in range(0, len(remote_ids), _AT_ONCE):
+        some = remote_ids[start : start + _AT_ONCE]
+        given = ", ".join(["(?)"] * len(some))
+        rows = db.execute(_NEWEST_OF.format(given), (*owner, kind, *some))
+        found |= {job.key.remote_id: job for job in _read_jobs(db, rows)}
+    return found
 
 
 def commit(
@@ -164,74 +185,6 @@ def commit(
     return rows
 
 
-def ack(db: sqlite3.Connection, sink: str, seq: int, parked: Mapping[int, str]) -> None:
-    """Move a sink's mark, never back; put aside what it could not take."""
-    db.execute(
-        """INSERT INTO sink VALUES (?, max(0, ?))
-           ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)""",
-        (sink, seq),
-    )
-    db.executemany(
-        "INSERT INTO parked VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET reason = excluded.reason",
-        ((number, sink, reason) for number, reason in parked.items()),
-    )
-
-
-def parked(db: sqlite3.Connection, sink: str | None) -> list[ParkedRow]:
-    """What was put aside."""
-    shards = Shards(db)
-    return [
-        ParkedRow(sink=name, reason=reason, row=_event(row, shards))
-        for name, reason, *row in db.execute(_PARKED, {"sink": sink})
-    ]
-
-
-def unpark(db: sqlite3.Connection, sink: str, seq: int) -> None:
-    """It was taken after all."""
-    db.execute("DELETE FROM parked WHERE seq = ? AND sink = ?", (seq, sink))
-
-
-def prune(db: sqlite3.Connection, before: float, limit: int) -> int:
-    """Delete some of what is old and done with; how many jobs and notices it was."""
-    done = _done(db)
-    undone = db.execute(
-        "SELECT at FROM outbox WHERE seq > ? ORDER BY seq LIMIT 1", (done,)
-    ).fetchone()
-    if undone is not None:  # nor look at all that ended while a sink was down, again and again
-        before = min(before, undone[0])
-    values = {"before": before, "done": done, "limit": limit}
-    jobs = db.execute(_OLD_JOBS, values).fetchall()
-    notices = db.execute(_OLD_NOTICES, values).fetchall()
-    last = max((seq for (seq,) in notices), default=0)
-    for rid in jobs:
-        events = "FROM outbox WHERE rid = ? AND rid > 0"
-        last = max(last, db.execute(f"SELECT max(seq) {events}", rid).fetchone()[0])
-        db.execute(f"DELETE {events}", rid)
-    db.executemany("DELETE FROM job WHERE rid = ?", jobs)
-    db.executemany("DELETE FROM outbox WHERE seq = ?", notices)
-    if last > pruned(db):
-        db.execute("INSERT OR REPLACE INTO meta VALUES ('pruned', ?)", (str(last),))
-    return len(jobs) + len(notices)
-
-
-def pruned(db: sqlite3.Connection) -> int:
-    """The largest sequence number that was deleted."""
-    row = db.execute("SELECT value FROM meta WHERE name = 'pruned'").fetchone()
-    return 0 if row is None else int(row[0])
-
-
-def _done(db: sqlite3.Connection) -> int:
-    """Up to where every sink has everything."""
-    slowest = db.execute("SELECT min(seq) FROM sink").fetchone()[0]
-    return _LARGEST if slowest is None else int(slowest)
-
-
-def acked(db: sqlite3.Connection, sink: str) -> int | None:
-    """A sink's mark."""
-    row = db.execute("SELECT seq FROM sink WHERE name = ?", (sink,)).fetchone()
-    return None if row is None else int(row[0])
-
-
 def find(db: sqlite3.Connection, key: JobKey) -> Job | None:
     """The newest row of a key."""
     row = db.execute(_NEWEST, (*_owner(key), key.kind, key.remote_id)).fetchone()
@@ -243,8 +196,10 @@ def load_active(
 ) -> list[Job]:
     """What has not ended, behind a row."""
     name = (*_name(shard)[:3], 0)  # a key has no bucket
-    values = (*name, after, kind, kind, -1 if limit is None else limit)
-    return _read_jobs(db, db.execute(_ACTIVE, values))
+    most = -1 if limit is None else limit
+    if kind is None:
+        return _read_jobs(db, db.execute(_ACTIVE_OF_ALL, (*name, after, most)))
+    return _read_jobs(db, db.execute(_ACTIVE_OF_KIND, (*name, after, kind, most)))
 
 
 def rows(db: sqlite3.Connection, rids: Sequence[int]) -> list[Job]:
@@ -278,14 +233,14 @@ def blobs(db: sqlite3.Connection, shard: Shard) -> dict[str, bytes]:
 def events(db: sqlite3.Connection, after: int, limit: int) -> list[EventRow]:
     """Events behind a number."""
     shards = Shards(db)
-    rows = db.execute(_EVENTS, (min(after, _LARGEST), limit))
-    return [_event(row, shards) for row in rows]
+    rows = db.execute(_EVENTS, (min(after, LARGEST), limit))
+    return [event(row, shards) for row in rows]
 
 
 def last_event(db: sqlite3.Connection, rid: int) -> EventRow | None:
     """The newest event of a job."""
     row = db.execute(_LAST, (rid,)).fetchone()
-    return None if row is None else _event(row, Shards(db))
+    return None if row is None else event(row, Shards(db))
 
 
 def head(db: sqlite3.Connection) -> int:
@@ -367,7 +322,7 @@ def _job_values(job: Job, numbers: Numbers) -> tuple[Any, ...]:
 
 def _change_values(job: Job) -> tuple[Any, ...]:
     return (
-        job.version, job.state.value, job.status, job.cause, job.reason, job.created_at,
+        job.version, _WORDS[job.state], job.status, job.cause, job.reason, job.created_at,
         job.submitted_at, job.deadline, job.ended_at, job.looks, _json(job.data),
         _json(job.features or None), job.rid, job.version - 1,
     )  # fmt: skip
@@ -402,7 +357,7 @@ def _job(row: Any, shards: Shards) -> Job:
     )  # fmt: skip
 
 
-def _event(row: Any, shards: Shards) -> EventRow:
+def event(row: Any, shards: Shards) -> EventRow:
     seq, rid, version, number, kind, subject, type_, at, data = row
     return EventRow(
         seq=seq, rid=rid, version=version, shard=shards[number], kind=sys.intern(kind),

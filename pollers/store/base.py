@@ -91,7 +91,7 @@ class Store(Protocol):
     ) -> list[Job]:
         """The rows of the shard that have not ended, by rid: of one kind, behind one, at most so many.
 
-        A call costs as much as it returns, wherever it begins.
+        With a kind, a call costs as much as it returns, wherever it begins.
         """
         ...
 

@@ -10,7 +10,7 @@
   survives ``kill -9`` only: after a power cut the last commits may be missing.
 * **Who may write** is decided by a lock beside the file and, within, by the shard's epoch.
 
-``_file`` knows the file, ``_rows`` the tables, ``_thread`` how tasks wait for a thread.
+``_file`` knows the file, ``_rows`` and ``_marks`` the tables, ``_thread`` how tasks wait for a thread.
 """
 
 import os
@@ -34,7 +34,7 @@ from pollers._core.model import (
     State,
     Transition,
 )
-from pollers.store import _file, _rows
+from pollers.store import _file, _marks, _rows
 from pollers.store._thread import Call, Worker, ask
 from pollers.store.base import BadStore, StoreError
 
@@ -155,27 +155,27 @@ class SqliteStore:
 
     async def ack(self, sink: str, seq: int, parked: Mapping[int, str] | None = None) -> None:
         """Never goes back."""
-        await self._write(lambda db: _rows.ack(db, sink, seq, parked or {}))
+        await self._write(lambda db: _marks.ack(db, sink, seq, parked or {}))
 
     async def acked(self, sink: str) -> int | None:
         """Where a sink is."""
-        return await self._read(lambda db: _rows.acked(db, sink))
+        return await self._read(lambda db: _marks.acked(db, sink))
 
     async def parked(self, sink: str | None = None) -> list[ParkedRow]:
         """What was put aside."""
-        return await self._read(lambda db: _rows.parked(db, sink))
+        return await self._read(lambda db: _marks.parked(db, sink))
 
     async def unpark(self, sink: str, seq: int) -> None:
         """It was taken after all."""
-        await self._write(lambda db: _rows.unpark(db, sink, seq))
+        await self._write(lambda db: _marks.unpark(db, sink, seq))
 
     async def prune(self, before: float, limit: int = 200) -> int:
         """Delete some of what is old and done with; the pages are used again, the file stays."""
-        return await self._write(lambda db: _rows.prune(db, before, limit))
+        return await self._write(lambda db: _marks.prune(db, before, limit))
 
     async def pruned(self) -> int:
         """The largest sequence number that was deleted."""
-        return await self._read(_rows.pruned)
+        return await self._read(_marks.pruned)
 
     async def find(self, key: JobKey) -> Job | None:
         """The newest row of a key."""

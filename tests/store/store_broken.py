@@ -151,8 +151,8 @@ class IgnoresVersions(Broken):
 class LoadsBackwards(Broken):
     """Rows in the wrong order."""
 
-    async def load_active(self, shard):
-        return (await super().load_active(shard))[::-1]
+    async def load_active(self, shard, **page):
+        return (await super().load_active(shard, **page))[::-1]
 
 
 class SortsTransitions(Broken):
@@ -239,8 +239,29 @@ class FindsTheOldest(Broken):
 class LoadsOtherShards(Broken):
     """Everything that has not ended, whosever it is."""
 
-    async def load_active(self, shard):
+    async def load_active(self, shard, **page):
         return [job for job in self._jobs.values() if not job.state.ended]
+
+
+class LoadsOnePageForEver(Broken):
+    """Whatever it is told to begin behind."""
+
+    async def load_active(self, shard, *, after=0, **page):
+        return await super().load_active(shard, **page)
+
+
+class LoadsEveryKind(Broken):
+    """Whichever is asked for."""
+
+    async def load_active(self, shard, *, kind=None, **page):
+        return await super().load_active(shard, **page)
+
+
+class ReadsWhatEnded(Broken):
+    """Only rows that go on are found by their numbers."""
+
+    async def rows(self, rids):
+        return [job for job in await super().rows(rids) if not job.state.ended]
 
 
 class PrunesWhatASinkNeeds(Broken):

@@ -367,6 +367,27 @@ class Contract:
         assert await store.load_active(A) == [jobs[0], uncertain]
         assert [job.rid for job in await store.load_active(B)] == [6]
 
+    async def load_active_gives_pages(self, store: Store) -> None:
+        """Behind a row, at most so many, and of one kind where it is said."""
+        epoch, jobs = await begun(store, "VI1", "VI2", "VI3", "VI4")
+        songs = [replace(new(name), key=key(name, kind="songs")) for name in ("VI1", "VI5")]
+        first, last = await store.register(A, epoch, songs)
+        await store.commit(A, epoch, [ended(jobs[1])])
+        assert await store.load_active(A, limit=2) == [jobs[0], jobs[2]]
+        assert await store.load_active(A, after=3, limit=2) == [jobs[3], first]
+        assert await store.load_active(A, after=5) == [last]
+        assert await store.load_active(A, after=6) == []
+        assert await store.load_active(A, kind="songs") == [first, last]
+        assert await store.load_active(A, kind="videos", after=1, limit=9) == [jobs[2], jobs[3]]
+        assert await store.load_active(A, kind="films") == []
+
+    async def rows_are_read_by_number(self, store: Store) -> None:
+        """By rid, whatever became of them; numbers that nobody has are left out."""
+        epoch, jobs = await begun(store, "VI1", "VI2", "VI3")
+        await store.commit(A, epoch, [ended(jobs[1])])
+        assert await store.rows([3, 99, 2, 3, 0]) == [ended(jobs[1]).after, jobs[2]]
+        assert await store.rows([]) == []
+
     async def events_are_read_behind_a_number(self, store: Store) -> None:
         """Not including it, in order, at most so many; behind the end there is nothing."""
         await begun(store, "VI1", "VI2", "VI3")
