@@ -252,7 +252,6 @@ class Watched:
 
     __slots__ = ("rid", "slot", "table")
 
-    remote_id = _Column[str]("remote_id")
     submitted = _Column[float]("submitted")
     deadline = _Column[float]("deadline")
     """Infinite if there is none."""
@@ -274,6 +273,11 @@ class Watched:
         self.table = table
         self.slot = slot
         self.rid = table.rid[slot]
+
+    @property
+    def remote_id(self) -> str:
+        """The provider's id."""
+        return self.table.remote_id[self.slot]
 
     @property
     def is_live(self) -> bool:

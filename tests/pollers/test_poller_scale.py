@@ -128,6 +128,30 @@ def test_a_job_is_not_taken_up_twice(run: Any, monkeypatch: Any) -> None:
     run(main)
 
 
+def test_a_job_that_ends_while_its_page_is_read_does_not_come_back(run: Any) -> None:
+    """It is unwatched half a second before its row, which was read as going on, is taken up."""
+
+    async def main() -> None:
+        store, provider = await left_behind(3), Provider()
+        async with anyio.create_task_group() as tasks:
+            poller = make_poller(provider.source(batch=10), store=store)
+            async with poller:
+                loop = poller._loops[0]
+                loop._loaded = 0
+                for rid in list(loop.watch.jobs):
+                    loop.watch.remove(rid)
+                tasks.start_soon(loop.load)
+                await anyio.sleep(0.5)
+                handle = await poller.job("j2")
+                assert handle is not None
+                await handle.unwatch()
+                assert isinstance(await handle.result(), JobCancelled)
+                await anyio.sleep(5.0)
+                assert sorted(loop.watch.jobs) == [1, 3]
+
+    run(main)
+
+
 def test_sources_of_one_shard_read_their_own_rows(run: Any, monkeypatch: Any) -> None:
     """Not everybody's."""
     monkeypatch.setattr(module, "PAGE", 10)

@@ -248,8 +248,12 @@ def test_deadlines_of_jobs_that_ended_are_forgotten() -> None:
     watch = Watch(Pace(final_grace=30.0), 20, lambda: 0.0)
     for rid in range(1, 101):
         watch.add(row(rid, deadline=500.0), now=0.0, wall=0.0, first_look=0.05)
+    assert watch.next_overdue() == 530.0
     for rid in range(1, 101):
         watch.remove(rid)
+    watch.add(row(101, deadline=500.0), now=0.0, wall=0.0, first_look=0.05)
+    assert [rid for rid, _ in watch.overdue(now=530.0, wall=530.0, blocked="down")] == [101]
+    watch.remove(101)
     watch.add(row(101, deadline=800.0), now=0.0, wall=0.0, first_look=0.05)
     assert watch.next_overdue() == 830.0
     assert watch.overdue(now=829.9, wall=829.9, blocked="down") == []

@@ -246,6 +246,8 @@ class LoadsOtherShards(Broken):
 class LoadsOnePageForEver(Broken):
     """Whatever it is told to begin behind."""
 
+    is_rare = True
+
     async def load_active(self, shard, *, after=0, **page):
         return await super().load_active(shard, **page)
 
@@ -253,12 +255,16 @@ class LoadsOnePageForEver(Broken):
 class LoadsEveryKind(Broken):
     """Whichever is asked for."""
 
+    is_rare = True
+
     async def load_active(self, shard, *, kind=None, **page):
         return await super().load_active(shard, **page)
 
 
 class ReadsWhatEnded(Broken):
     """Only rows that go on are found by their numbers."""
+
+    is_rare = True
 
     async def rows(self, rids):
         return [job for job in await super().rows(rids) if not job.state.ended]
