@@ -15,6 +15,7 @@ with nothing learned the intervals grow with the square root of the age.
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cache
 from typing import Self
 
 OCTAVE = 6
@@ -59,7 +60,10 @@ class Hazard:
     ) -> None:
         self.ends = list(ends) if ends else [0.0] * BINS
         self.lived = list(lived) if lived else [0.0] * BINS
-        self.settle()
+        if ends or lived:
+            self.settle()
+        else:  # most tables never learn anything: they share what the prior says
+            self.rates, self._roots, self._weight, self._integral, self._spread = _untaught()
 
     @property
     def weight(self) -> float:
@@ -207,6 +211,12 @@ class Hazard:
             raise ValueError("not a table of hazards")
         rest = [0.0] * (BINS - len(ends))
         return cls(ends + rest, lived + rest)
+
+
+@cache
+def _untaught() -> tuple[list[float], list[float], float, list[float], list[float]]:
+    one = Hazard([0.0] * BINS)
+    return one.rates, one._roots, one._weight, one._integral, one._spread
 
 
 def _are_amounts(values: Sequence[float]) -> bool:

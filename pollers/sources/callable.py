@@ -1,8 +1,11 @@
 """Anybody's own API: a function that tells the status of a job, and a table of status words."""
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
+
+import anyio
 
 from pollers._core.model import Sighting
 from pollers._log import log
@@ -68,15 +71,20 @@ class CallableSource:
         self._status = status
         self._cause = cause
         self._told = False
+        self._free_at = -math.inf
+        """Loop time from which the next call may go."""
 
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
         """One call of the function."""
         asked: list[str] = []
 
         async def look() -> Any:
+            # a look that a quota rejected goes once more, and the guard knows nothing of the spacing
+            await anyio.sleep(max(0.0, self._free_at - anyio.current_time()))
             asked[:] = pick(self.batch)
             if not asked:
                 return None
+            self._free_at = anyio.current_time() + self.spacing
             answer = await self._ask(asked[0] if self.batch == 1 else list(asked))
             if self.batch > 1 and not isinstance(answer, Mapping | None):
                 raise TypeError(
