@@ -80,7 +80,10 @@ class CallableSource:
 
         async def look() -> Any:
             # a look that a quota rejected goes once more, and the guard knows nothing of the spacing
-            await anyio.sleep(max(0.0, self._free_at - anyio.current_time()))
+            left = self._free_at - anyio.current_time()
+            await anyio.sleep(
+                min(max(0.0, left), self.spacing)
+            )  # another loop's clock may be ahead
             asked[:] = pick(self.batch)
             if not asked:
                 return None
