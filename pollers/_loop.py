@@ -70,6 +70,8 @@ class Loop:
         self._failures = 0
         self._trouble: str | None = None
         """Why the last look failed."""
+        self._failing_since = 0.0
+        """When the first of the looks that failed in a row did."""
         self._stalled_at: float | None = None
         self._told: set[str] = set()
         self._keep_at = 0.0
@@ -132,7 +134,10 @@ class Loop:
             if self.watch.next_look() <= now and self._hold_until <= now:
                 await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
-            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._trouble))
+            over = self.watch.overdue(
+                now=now, wall=wall, blocked=self._trouble, since=self._failing_since
+            )
+            await self._commit(over)
 
     async def _sleep(self) -> None:
         while True:
@@ -168,6 +173,7 @@ class Loop:
         if isinstance(error, FatalError) and not refused and self.watch.split():
             self._hold_until = now + self.source.spacing
             return  # something in the batch is wrong: find out what, it must not hold up the rest
+        self._failing_since = self._failing_since if self._failures else now
         self._failures += 1
         self._trouble = _trouble(error)
         pause = schedule.after_failure(
