@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 
 from pollers._core import schedule
 from pollers._core.events import event_of
@@ -130,6 +131,9 @@ class Loop:
         """Look -> step -> save -> deliver -> sleep."""
         while True:
             await self._sleep()
+            await (
+                anyio.lowlevel.checkpoint_if_cancelled()
+            )  # perhaps during a commit, which is shielded
             now = anyio.current_time()
             if self.watch.next_look() <= now and self._hold_until <= now:
                 await self._look()

@@ -79,11 +79,11 @@ class CallableSource:
         asked: list[str] = []
 
         async def look() -> Any:
-            # a look that a quota rejected goes once more, and the guard knows nothing of the spacing
-            left = self._free_at - anyio.current_time()
-            await anyio.sleep(
-                min(max(0.0, left), self.spacing)
-            )  # another loop's clock may be ahead
+            # a look that a quota rejected goes once more, and the guard knows nothing of the spacing;
+            # of a clock that is another loop's, no more than the spacing can be left
+            left = min(self._free_at - anyio.current_time(), self.spacing)
+            if left > 0:
+                await anyio.sleep(left)
             asked[:] = pick(self.batch)
             if not asked:
                 return None

@@ -110,7 +110,8 @@ def check_job(here: World, row: Row, job: Job, mine: Sequence[EventRow]) -> None
             check_missing(here, row, job, answers)
         case _:
             check_expired(here, row, job, answers, due)
-    late = max(due[1], row.ender.opened if row.ender else 0.0) + FINAL_GRACE + SLACK
+    asleep = sum(seconds for _, seconds in here.naps)
+    late = asleep + max(due[1], row.ender.opened if row.ender else 0.0) + FINAL_GRACE + SLACK
     if row.ended > late + 60.0 * here.write_seconds:
         blame(f"{row.name} should have ended by {late}")
 

@@ -6,6 +6,7 @@ order.  While a seed is played its sets keep the order in which things came.
 
 # ruff: noqa: D102, D103  # helpers say it by their names
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -40,3 +41,11 @@ def run(main: Callable[[], Awaitable[Any]], seed: int, *, on_trio: bool) -> None
         else:
             patch.setattr(_asyncio, "set", InOrder, raising=False)
             run_virtual(main, seed=seed)
+
+
+def nap() -> Callable[[float], None]:
+    """What lets the loop's clock jump ahead, as when a laptop sleeps."""
+    try:
+        return asyncio.get_running_loop().advance  # type: ignore[attr-defined]
+    except RuntimeError:
+        return trio.lowlevel.current_clock().jump  # type: ignore[attr-defined]

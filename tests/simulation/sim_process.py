@@ -54,6 +54,9 @@ class Process:
         """Another one has taken over while it ran."""
         self.began = anyio.current_time()
         self.opened = float("inf")
+        self.leaves_at = float("inf")
+        self.cancelled = False
+        self.in_block = True
         self.scope = anyio.CancelScope()
         self.gone = anyio.Event()
 
@@ -74,6 +77,12 @@ class Process:
     def die(self) -> None:
         self.trace.note(self.number, "dies")
         self.alive = False
+        self.cancel()
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if not self.in_block:  # its background task goes on until the block is left
+            self.leaves_at = min(self.leaves_at, anyio.current_time())
         self.scope.cancel()
 
 

@@ -133,7 +133,8 @@ class Provider:
         self.ended: dict[str, tuple[int, float]] = {}
         """By whom a job was ended, and since when that process knows it; later ones know it too."""
         self._asked_at: dict[tuple[int, str, str], float] = {}
-        self._not_before: dict[tuple[int, str], float] = {}
+        self._not_before: dict[tuple[int, str], tuple[float, float]] = {}
+        """By process and scope: since when, and until when, nobody may ask."""
 
     def submit(self, name: str, law: str) -> None:
         chance, now = self.chance, anyio.current_time()
@@ -191,8 +192,12 @@ class Provider:
         if now < self._asked_at.get(source, -math.inf) + self.spacing - EPSILON:
             self.trace.blame(f"process {process.number} asks before the stated spacing is over")
         self._asked_at[source] = now
+        if now > process.leaves_at + EPSILON:
+            self.trace.blame(f"process {process.number} is being left, and begins a look")
         for scope in (account, f"{account}/{kind}"):
-            if now < self._not_before.get((process.number, scope), -math.inf) - EPSILON:
+            since, until = self._not_before.get((process.number, scope), (math.inf, -math.inf))
+            # it may have been let go before that was said, and have waited for the spacing since
+            if since + self.spacing <= now < until - EPSILON:
                 self.trace.blame(f"process {process.number} asks {scope} before it was told to")
         for one in ids:
             number, at = self.ended.get(one, (math.inf, math.inf))
@@ -207,11 +212,11 @@ class Provider:
         """What was told by the server holds from each answer; what the policy says, from the first."""
         pause = {"empty": PROBE, "refused": PROBE, "locked": LOCK}.get(body["code"])
         key = process.number, f"{account}/{kind}" if pause is None else account
-        known = self._not_before.get(key, -math.inf)
+        _, known = self._not_before.get(key, (now, -math.inf))
         if pause is None:
-            self._not_before[key] = max(known, now + body.get("retry_after", 0.0))
+            self._not_before[key] = (now, max(known, now + body.get("retry_after", 0.0)))
         elif now >= known:
-            self._not_before[key] = now + pause
+            self._not_before[key] = (now, now + pause)
 
     def _trouble(
         self, account: Account, ids: Sequence[str], now: float

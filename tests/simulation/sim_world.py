@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from sim_order import nap
 from sim_process import Killed, Process, StorePort, Trace, seldom
 from sim_provider import LAWS, PAPER, Provider
 from sim_sinks import ByCursor, ById, BySequence, Moods, SinkPort, named
@@ -23,7 +24,7 @@ from pollers._core.model import EventRow
 from pollers.sources import CallableSource
 from pollers.store import MemoryStore
 from pollers.store.sqlite import SqliteStore
-from resilience import Guard
+from resilience import Guard, ResilienceError
 from resilience.testing import EPOCH
 
 CALM_AT = 200.0
@@ -106,6 +107,11 @@ class World:
             # it takes its time by itself, and what is written meanwhile would confuse the books
             self.write_seconds, self.overlaps, self.keep = 0.0, 0.0, None
         self.jumps = self._jumps()
+        self.naps = sorted(
+            (chance.uniform(0.0, CALM_AT), chance.choice([20.0, 500.0]))
+            for _ in range(seldom(chance, 0.1, 1, 0))
+        )
+        self.on_refused = chance.choice(["stall", "stall", "stall", "stop"])
         self.plan = self._plan()
         self.homes: dict[str, tuple[str, str]] = {name: home for _, name, home, _ in self.plan}
         self.stored: set[str] = set()
@@ -157,6 +163,18 @@ class World:
     async def live(self) -> None:
         """One process after the other; now and then the next begins before the last has ended."""
         await self.disk.open()
+        async with anyio.create_task_group() as sleeper:
+            sleeper.start_soon(self._sleep)
+            await self._live()
+
+    async def _sleep(self) -> None:
+        """The laptop is closed, and opened again: both clocks have jumped."""
+        for at, seconds in self.naps:
+            await anyio.sleep(at - anyio.current_time())
+            self.trace.note("sleeps for", seconds)
+            nap()(seconds)
+
+    async def _live(self) -> None:
         chance = self.chance
         async with anyio.create_task_group() as processes:
             number = 0
@@ -196,7 +214,7 @@ class World:
             if self.chance.random() < 0.5:
                 process.die()
             else:
-                process.scope.cancel()
+                process.cancel()
             await process.gone.wait()
 
     async def _run(self, process: Process, *, calm: bool = False) -> None:
@@ -216,9 +234,22 @@ class World:
             self.trace.note(process.number, "ends")
 
     async def _program(self, process: Process, *, calm: bool) -> None:
-        async with self._poller(process) as poller:
+        """As a block, or with ``run`` in a task group of its own."""
+        poller = self._poller(process)
+        users = Users(self, process, poller)
+        if self.chance.random() < 0.3:
+            process.in_block = False
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(poller.run)
+                await users.live(calm=calm)
+                process.cancel()
+            return
+        async with poller:
             process.opened = anyio.current_time()
-            await Users(self, process, poller).live(calm=calm)
+            try:
+                await users.live(calm=calm)
+            finally:
+                process.leaves_at = anyio.current_time()
 
     def _is_fine(self, error: BaseException, process: Process) -> bool:
         if isinstance(error, Killed):
@@ -226,9 +257,11 @@ class World:
         if isinstance(error, PollerStopped) and error.__cause__ is not None:
             error = error.__cause__
         if isinstance(error, PollerStopped):
-            return not process.alive
+            return process.cancelled
         if isinstance(error, Fenced):
             return process.fenced
+        if isinstance(error, ResilienceError):
+            return self.on_refused == "stop"
         return isinstance(error, BadStore) and self.full_from < CALM_AT
 
     def _poller(self, process: Process) -> Poller:
@@ -248,8 +281,9 @@ class World:
             for one in self.consumers
         ]
         return Poller(
-            *sources, store=store, sinks=sinks, keep=self.keep, grace=GRACE, final_grace=FINAL_GRACE,
-            min_interval=1.0, max_interval=20.0, wall=self.wall, chance=chance.random,
+            *sources, store=store, sinks=sinks, on_refused=self.on_refused, keep=self.keep,
+            grace=GRACE, final_grace=FINAL_GRACE, min_interval=1.0, max_interval=20.0,
+            wall=self.wall, chance=chance.random,
         )  # fmt: skip
 
     def _source(self, process: Process, account: str, kind: str, guard: Guard) -> CallableSource:
