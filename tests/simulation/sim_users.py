@@ -2,6 +2,7 @@
 
 # ruff: noqa: D102, D103  # helpers say it by their names
 
+import math
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ class Users:
             users.start_soon(self.read)
             for at, name, home, law in self.world.plan:
                 users.start_soon(self.care, at, name, home, law)
+                if hasattr(self.poller, "hint"):
+                    users.start_soon(self.call_back, at, name)
             if not calm:
                 users.start_soon(self.look_around)
                 await anyio.sleep_forever()
@@ -78,6 +81,19 @@ class Users:
         )
         self.world.stored.add(name)
         return handle
+
+    async def call_back(self, at: float, name: str) -> None:
+        """The provider tells of a job's end: early or late, once, twice, or not at all; or of nothing."""
+        chance, now = self.chance, anyio.current_time
+        await anyio.sleep(max(0.0, at + 1.0 - now()))
+        life = self.world.provider.lives.get(name)
+        if life is None or life.end == math.inf:
+            return
+        await anyio.sleep(max(0.0, life.end + chance.choice([-4.0, 0.0, 0.2, 15.0]) - now()))
+        for one in chance.choice([[], [name], [name, name], [name, "forged"]]):
+            self.process.step("hint", one)
+            self.poller.hint([one])
+            await pause(chance.choice([0.0, 0.5]))
 
     async def find(self, name: str) -> JobHandle | None:
         account, kind = self.world.homes[name]
