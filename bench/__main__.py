@@ -1,16 +1,17 @@
-"""``python -m bench [calls|herd|looks|waiting|soak] [--quick]``; without a name, the first three."""
+"""``python -m bench [calls|herd|looks|waiting|soak|watching] [--quick]``; by default the first three."""
 
 import argparse
 
-from bench import calls, herd, looks, soak, waiting
+from bench import calls, herd, looks, soak, waiting, watching
 
 
 def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=("calls", "herd", "looks", "waiting", "soak"), help="only this"
-    )
+        "what", nargs="?", help="only this",
+        choices=("calls", "herd", "looks", "waiting", "soak", "watching"),
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="herd: fewer seeds and round trips")
     given = parser.parse_args()
     if given.what in (None, "calls"):
@@ -23,6 +24,8 @@ def main() -> None:
         waiting.main()
     if given.what == "soak":
         soak.main()
+    if given.what == "watching":
+        watching.main()
 
 
 if __name__ == "__main__":
