@@ -131,17 +131,21 @@ class Loop:
         """Look -> step -> save -> deliver -> sleep."""
         while True:
             await self._sleep()
-            await (
-                anyio.lowlevel.checkpoint_if_cancelled()
-            )  # perhaps during a commit, which is shielded
+            # a commit is shielded, so this may be the first to learn that the poller is being left
+            await anyio.lowlevel.checkpoint_if_cancelled()
             now = anyio.current_time()
             if self.watch.next_look() <= now and self._hold_until <= now:
                 await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
-            over = self.watch.overdue(
-                now=now, wall=wall, blocked=self._trouble, since=self._failing_since
-            )
-            await self._commit(over)
+            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._blocked(now)))
+
+    def _blocked(self, now: float) -> str | None:
+        """Why no look can come about: they have failed for the whole final grace.
+
+        One is not enough: a laptop that wakes up has deadlines behind it, and no network yet.
+        """
+        tried = now >= self._failing_since + self.poller.pace.final_grace
+        return self._trouble if tried else None
 
     async def _sleep(self) -> None:
         while True:

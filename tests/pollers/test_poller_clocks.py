@@ -118,9 +118,9 @@ def test_a_network_that_comes_back_later_than_the_laptop(run: Any) -> None:
         async with make_poller(provider.source(batch=10), wall=clock, max_interval=4.0) as poller:
             jobs = await poller.watch_many(names, deadline=1800.0)
             await anyio.sleep(50.0)
-            await clock.sleep(NIGHT, loop_sleeps=False)
-            woken = now()
+            woken = now() + NIGHT
             provider.always = lambda _: DOWN if anyio.current_time() < woken + 20.0 else None
+            await clock.sleep(NIGHT, loop_sleeps=False)
             assert {type(event) for event in await results(jobs)} == {JobSucceeded}
             assert woken + 20.0 <= now() <= woken + 24.0
 
@@ -136,9 +136,9 @@ def test_a_network_that_does_not_come_back(run: Any) -> None:
         async with make_poller(provider.source(), wall=clock, final_grace=30.0) as poller:
             job = await poller.watch("a", deadline=1800.0)
             await anyio.sleep(50.0)
-            await clock.sleep(NIGHT, loop_sleeps=False)
-            woken = now()
+            woken = now() + NIGHT
             provider.always = lambda _: DOWN
+            await clock.sleep(NIGHT, loop_sleeps=False)
             event = await job.result()
             assert isinstance(event, JobExpired)
             assert event.cause is not None
