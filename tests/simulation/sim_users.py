@@ -74,12 +74,17 @@ class Users:
         return self.chance.choice([self.chance.uniform(0.0, 40.0), left])
 
     async def watch(self, name: str, **options: Any) -> JobHandle:
-        account, kind = self.world.homes[name]
-        seconds = self.world.deadlines[name]
+        world, chance = self.world, self.chance
+        account, kind = world.homes[name]
+        life = world.provider.lives[name]
+        if chance.random() < 0.3:
+            options["submitted_at"] = world.wall() - chance.choice([0.0, 5.0, 3600.0, -60.0])
+        if chance.random() < 0.3:
+            options["features"] = {"duration": max(1.0, min(life.end - life.visible, 1e6))}
         handle = await self.poller.watch(
-            name, deadline=seconds, data=name, account=account, kind=kind, **options
+            name, deadline=world.deadlines[name], data=name, account=account, kind=kind, **options
         )
-        self.world.stored.add(name)
+        world.stored.add(name)
         return handle
 
     async def call_back(self, at: float, name: str) -> None:
