@@ -137,15 +137,10 @@ class Loop:
             if self.watch.next_look() <= now and self._hold_until <= now:
                 await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
-            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self._blocked(now)))
-
-    def _blocked(self, now: float) -> str | None:
-        """Why no look can come about: they have failed for the whole final grace.
-
-        One is not enough: a laptop that wakes up has deadlines behind it, and no network yet.
-        """
-        tried = now >= self._failing_since + self.poller.pace.final_grace
-        return self._trouble if tried else None
+            over = self.watch.overdue(
+                now=now, wall=wall, blocked=self._trouble, since=self._failing_since
+            )
+            await self._commit(over)
 
     async def _sleep(self) -> None:
         while True:

@@ -228,13 +228,22 @@ class Watch:
         self._batches.extendleft((rids[half:], rids[:half]))
         return True
 
-    def overdue(self, *, now: float, wall: float, blocked: str | None) -> list[Transition]:
-        """Jobs whose deadline is past and whose last look can't come about (``blocked`` says why)."""
+    def overdue(
+        self, *, now: float, wall: float, blocked: str | None, since: float
+    ) -> list[Transition]:
+        """Jobs whose deadline is past and whose last look can't come about.
+
+        ``blocked`` says why, and ``since`` from when on looks failed.  That must be the final grace,
+        too: a laptop that wakes up has deadlines behind it, and no network yet.
+        """
         over: list[Transition] = []
+        given_up = since + self._pace.final_grace
         while self.next_overdue() <= now:
             one = self.jobs[heapq.heappop(self._overdue)[1]]
-            if blocked or one.odd:
+            if one.odd or (blocked and now >= given_up):
                 over.append(expire(one.job, "deadline", at=wall, looks=one.looks, cause=blocked))
+            elif blocked:
+                heapq.heappush(self._overdue, (given_up, one.job.rid))
             else:  # its look is due, and looks work: wait for it
                 heapq.heappush(self._overdue, (now + max(self._pace.final_grace, 1.0), one.job.rid))
         return over

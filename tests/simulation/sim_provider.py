@@ -50,7 +50,7 @@ PAPER = Policy.from_dict(
 )  # fmt: skip
 
 FAULTS = ("down", "bad", "unheard", "reset", "timeout", "hang", "nothing", "late")
-STATES = ("empty", "refused", "locked", "down", "busy")
+STATES = ("empty", "empty", "refused", "refused", "locked", "down", "busy")
 
 LAWS: dict[str, Callable[[random.Random], float]] = {
     "constant": lambda chance: 30.0,  # noqa: ARG005
@@ -153,9 +153,9 @@ class Provider:
     def account(self, name: str) -> None:
         """With some bad days."""
         chance, states = self.chance, []
-        for _ in range(chance.choice([0, 0, 1, 2])):
+        for _ in range(chance.choice([0, 0, 1, 2, 4])):
             start = chance.uniform(0.0, self.calm_at)
-            end = min(start + chance.choice([5.0, 60.0, 150.0]), self.calm_at)
+            end = min(start + chance.choice([5.0, 20.0, 90.0]), self.calm_at)
             states.append((start, end, chance.choice(STATES)))
         calls, per = chance.choice([(1000, 1.0), (5, 1.0), (1, 2.0), (3, 10.0)])
         self.accounts[name] = Account(states, calls, per)

@@ -241,6 +241,8 @@ class World:
             process.in_block = False
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(poller.run)
+                await poller.jobs(state="watching")
+                process.opened = anyio.current_time()
                 await users.live(calm=calm)
                 process.cancel()
             return
