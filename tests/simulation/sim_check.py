@@ -95,7 +95,7 @@ def check_job(here: World, row: Row, job: Job, mine: Sequence[EventRow]) -> None
     answers = [
         one
         for one in here.provider.answers[row.name]
-        if one.by is row.ender and row.at < one.asked and one.told <= row.ended
+        if one.by is row.ender and row.number < one.number and one.told <= row.ended
     ]
     due = due_at(here, row, job)
     match job.state:

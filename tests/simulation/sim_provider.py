@@ -85,6 +85,8 @@ class Answer:
     """What one request told a process about one job; ``status`` is None if it was not in the answer."""
 
     by: Process
+    number: int
+    """Of the lines of the trace before it was asked: many things happen at one instant."""
     asked: float
     told: float
     status: str | None
@@ -164,7 +166,7 @@ class Provider:
         chance = self.chance.random
         process.step("ask", kind, *ids)
         self.requests += 1
-        asked = anyio.current_time()
+        asked, number = anyio.current_time(), len(self.trace.lines)
         self._check(process, account, kind, ids, asked)
         body, fault = self._trouble(self.accounts[account], ids, asked)
         await anyio.sleep(self.delay / 2.0 + self._extra(fault))
@@ -182,7 +184,7 @@ class Provider:
             self._keep_away(process, account, kind, body, told)
             return body
         for one, status in seen.items():
-            self.answers[one].append(Answer(process, asked, told, status))
+            self.answers[one].append(Answer(process, number, asked, told, status))
         return seen
 
     def _check(

@@ -71,6 +71,8 @@ class Row:
 
     name: str
     began: Process
+    number: int
+    """Of the lines of the trace before it."""
     at: float = field(default_factory=anyio.current_time)
     ender: Process | None = None
     ended: float = float("inf")
@@ -312,7 +314,7 @@ class World:
             self.events.append(row)
             self.seq = row.seq
             if row.type == "watching":
-                self.rows[row.rid] = Row(row.subject, process)
+                self.rows[row.rid] = Row(row.subject, process, len(self.trace.lines))
                 self.provider.ended.pop(row.subject, None)
             elif row.rid and row.type != "changed":
                 self.rows[row.rid].end(process)

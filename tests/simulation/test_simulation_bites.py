@@ -118,6 +118,20 @@ def cancelling_and_looking_commit_at_once(patch: Patch) -> None:
 
 
 @breaks
+def a_look_is_begun_while_it_is_left(patch: Patch) -> None:
+    async def nothing() -> None: ...
+
+    patch.setattr(_loop.anyio.lowlevel, "checkpoint_if_cancelled", nothing)
+
+
+@breaks
+def a_look_that_is_repeated_forgets_the_spacing(patch: Patch) -> None:
+    patch.setattr(
+        CallableSource, "_free_at", property(lambda _: -1e9, lambda *_: None), raising=False
+    )
+
+
+@breaks
 def a_failed_request_is_a_missing_job(patch: Patch) -> None:
     look = CallableSource.look
 
