@@ -1,19 +1,17 @@
-"""``python -m bench [calls|herd|looks|waiting|soak|scale] [--quick]``; else the first three."""
+"""``python -m bench [calls|herd|looks|waiting|soak|watching|scale] [--quick]``; else the first three."""
 
 import argparse
 
-from bench import calls, herd, looks, scale, soak, waiting
+from bench import calls, herd, looks, scale, soak, waiting, watching
 
 
 def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "what",
-        nargs="?",
-        choices=("calls", "herd", "looks", "waiting", "soak", "scale"),
-        help="only this",
-    )
+        "what", nargs="?", help="only this",
+        choices=("calls", "herd", "looks", "waiting", "soak", "watching", "scale"),
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="herd, scale: less of all")
     given = parser.parse_args()
     if given.what in (None, "calls"):
@@ -28,6 +26,8 @@ def main() -> None:
         soak.main()
     if given.what == "scale":
         scale.main(quick=given.quick)
+    if given.what == "watching":
+        watching.main()
 
 
 if __name__ == "__main__":

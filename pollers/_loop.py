@@ -80,6 +80,8 @@ class Loop:
         self._hold_until = 0.0
         self.tally = Tally()
         self.stalls = poller.stalls.setdefault(self.shard, Stalls())
+        self._failing_since = 0.0
+        """When the first of the looks that failed in a row did."""
         self._told: set[str] = set()
         self._keep_at = 0.0
         self._relies = False
@@ -190,6 +192,8 @@ class Loop:
         """Look -> step -> save -> deliver -> sleep."""
         while True:
             await self._sleep()
+            # a commit is shielded, so this may be the first to learn that the poller is being left
+            await anyio.lowlevel.checkpoint_if_cancelled()
             now = anyio.current_time()
             if self._hold_until <= now:
                 looks = self.watch.next_look() <= now
@@ -200,7 +204,10 @@ class Loop:
                     with self.poller.telling.doing("look", self.about):
                         await self._look()
             now, wall = anyio.current_time(), self.poller.wall()
-            await self._commit(self.watch.overdue(now=now, wall=wall, blocked=self.tally.trouble))
+            over = self.watch.overdue(
+                now=now, wall=wall, blocked=self.tally.trouble, since=self._failing_since
+            )
+            await self._commit(over)
             self._tell_of_callbacks()
 
     async def _sleep(self) -> None:
@@ -286,6 +293,8 @@ class Loop:
         if isinstance(error, FatalError) and not refused and self.watch.split():
             self._hold_until = now + self.source.spacing
             return  # something in the batch is wrong: find out what, it must not hold up the rest
+        if not self.tally.failures:
+            self._failing_since = now
         self.tally.failed(_trouble(error))
         pause = schedule.after_failure(
             self.tally.failures, hint=error.retry_after, longest=self.poller.pace.max_interval,

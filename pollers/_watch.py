@@ -315,22 +315,29 @@ class Watch:
         self._batches.extendleft((rids[half:], rids[:half]))
         return True
 
-    def overdue(self, *, now: float, wall: float, blocked: str | None) -> list[Step]:
-        """Jobs whose deadline is past and whose last look can't come about (``blocked`` says why)."""
+    def overdue(self, *, now: float, wall: float, blocked: str | None, since: float) -> list[Step]:
+        """Jobs whose deadline is past and whose last look can't come about.
+
+        ``blocked`` says why, and ``since`` from when on looks failed.  That must be the final grace,
+        too: a laptop that wakes up has deadlines behind it, and no network yet.
+        """
         self.callbacks.settle(now)
         self._replan(now)
         over: list[Step] = []
+        given_up = since + self._pace.final_grace
         while self._overdue.first() <= now:
             one = Watched(self.jobs, self._overdue.take())
-            if blocked or one.odd:
+            if one.odd or (blocked and now >= given_up):
                 ending = partial(
                     expire, reason="deadline", at=wall, looks=one.looks, cause=blocked,
                     children=self._children.get(one.rid, ()),
                 )  # fmt: skip
                 over.append((one.rid, ending))
-            else:  # its look is due, and looks work: wait for it
-                self._put_off[one.slot] = now + max(self._pace.final_grace, 1.0)
-                self._overdue.add(one.slot, self._put_off[one.slot])
+                continue
+            # if looks work, its own is due: wait for it
+            again = given_up if blocked else now + max(self._pace.final_grace, 1.0)
+            self._put_off[one.slot] = again
+            self._overdue.add(one.slot, again)
         return over
 
     def _replan(self, now: float) -> None:

@@ -59,7 +59,8 @@ class Hazard:
     ) -> None:
         self.ends = list(ends) if ends else [0.0] * BINS
         self.lived = list(lived) if lived else [0.0] * BINS
-        self.settle()
+        # most tables never learn anything: they share what the prior says
+        self._take(_settled(self.ends, self.lived) if ends or lived else _UNTAUGHT)
 
     @property
     def weight(self) -> float:
@@ -68,19 +69,11 @@ class Hazard:
 
     def settle(self) -> None:
         """Take what was learned into the rates."""
-        self.rates: list[float] = [
-            (ends + PRIOR_ENDS) / (lived + PRIOR_ENDS / prior)
-            for ends, lived, prior in zip(self.ends, self.lived, _PRIOR, strict=True)
-        ]
-        self._roots = [math.sqrt(rate) for rate in self.rates]
+        self._take(_settled(self.ends, self.lived))
+
+    def _take(self, settled: "_Settled") -> None:
+        self.rates, self._roots, self._integral, self._spread = settled
         self._weight = sum(self.ends)
-        total = root_total = 0.0
-        self._integral, self._spread = [0.0], [0.0]
-        for rate, root, width in zip(self.rates, self._roots, _WIDTHS, strict=True):
-            total += rate * width
-            root_total += root * width
-            self._integral.append(total)
-            self._spread.append(root_total)
 
     def until(self, age: float) -> tuple[float, float]:
         """The integrals of the hazard and of its square root, from birth to an age."""
@@ -207,6 +200,29 @@ class Hazard:
             raise ValueError("not a table of hazards")
         rest = [0.0] * (BINS - len(ends))
         return cls(ends + rest, lived + rest)
+
+
+_Settled = tuple[list[float], list[float], list[float], list[float]]
+
+
+def _settled(ends: Sequence[float], lived: Sequence[float]) -> _Settled:
+    """Rates, their roots, and the integrals of both."""
+    rates = [
+        (ended + PRIOR_ENDS) / (time + PRIOR_ENDS / prior)
+        for ended, time, prior in zip(ends, lived, _PRIOR, strict=True)
+    ]
+    roots = [math.sqrt(rate) for rate in rates]
+    total = root_total = 0.0
+    integral, spread = [0.0], [0.0]
+    for rate, root, width in zip(rates, roots, _WIDTHS, strict=True):
+        total += rate * width
+        root_total += root * width
+        integral.append(total)
+        spread.append(root_total)
+    return rates, roots, integral, spread
+
+
+_UNTAUGHT = _settled([0.0] * BINS, [0.0] * BINS)
 
 
 def _are_amounts(values: Sequence[float]) -> bool:

@@ -1,9 +1,12 @@
 """Anybody's own API: a function that tells the status of a job, and a table of status words."""
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
+
+import anyio
 
 from pollers._core.model import Sighting
 from pollers._core.submit import Intent, Match
@@ -77,6 +80,8 @@ class CallableSource:
         self._cause = cause
         self._job_id = job_id
         self._told = False
+        self._free_at = -math.inf
+        """Loop time from which the next call may go."""
         if find_submitted is not None:
             self.find_submitted = partial(self._find, find_submitted)
 
@@ -85,9 +90,15 @@ class CallableSource:
         asked: list[str] = []
 
         async def look() -> Any:
+            # a look that a quota rejected goes once more, and the guard knows nothing of the spacing;
+            # of a clock that is another loop's, no more than the spacing can be left
+            left = min(self._free_at - anyio.current_time(), self.spacing)
+            if left > 0:
+                await anyio.sleep(left)
             asked[:] = pick(self.batch)
             if not asked:
                 return None
+            self._free_at = anyio.current_time() + self.spacing
             answer = await self._ask(asked[0] if self.batch == 1 else list(asked))
             if self.batch > 1 and not isinstance(answer, Mapping | None):
                 raise TypeError(

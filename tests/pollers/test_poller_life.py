@@ -341,6 +341,23 @@ def test_leaving_in_the_middle_of_a_look_or_commit(run: Any, moment: float) -> N
     run(main)
 
 
+@pytest.mark.parametrize("moment", [1.0 + 0.5 * i for i in range(12)])
+def test_leaving_in_a_commit_begins_no_look(run: Any, moment: float) -> None:
+    """A commit is finished, whoever leaves; the looks that are due by then are not begun."""
+    provider = Provider()
+    asked: list[Any] = []
+
+    async def main() -> None:
+        names = [provider.add(f"j{i}", at=NEVER) for i in range(6)]
+        async with make_poller(provider.source(), store=SlowStore(1.0)) as poller:
+            await poller.watch_many(names)
+            await anyio.sleep(moment)
+            asked.extend(provider.asked)
+
+    run(main)
+    assert provider.asked == asked
+
+
 # -- run() ------------------------------------------------------------------------------------
 
 

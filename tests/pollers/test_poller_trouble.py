@@ -133,6 +133,21 @@ def test_failing_looks_keep_the_spacing(run: Any) -> None:
     assert provider.asked_at == [round(0.05 + 2.0 * i, 3) for i in range(10)]
 
 
+def test_looks_that_a_quota_rejects_keep_the_spacing(run: Any) -> None:
+    """The same look goes once more when the window of 2 s is over, but not before 3 s are."""
+    provider = Provider()
+
+    async def main() -> None:
+        provider.add("a", at=NEVER)
+        provider.trouble = [BUSY, BUSY]
+        async with make_poller(provider.source(spacing=3.0)) as poller:
+            await poller.watch("a")
+            await anyio.sleep(10.0)
+
+    run(main)
+    assert provider.asked_at == [0.05, 3.05, 6.05, 9.05]
+
+
 FAULTS = [
     pytest.param(Fault(code="0429", times=4), id="0429"),
     pytest.param(Fault(code="0429", times=4, headers={"Retry-After": "3"}), id="0429-with-hint"),

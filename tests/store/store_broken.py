@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pollers._core.model import Job, State
 from pollers.store import Fenced, MemoryStore
+from pollers.store.base import StoreError
 
 
 class Broken(MemoryStore):
@@ -346,6 +347,133 @@ class ParksOnlyAhead(Broken):
     async def ack(self, sink, seq, parked=None):
         ahead = seq > self._acked.get(sink, -1)
         await super().ack(sink, seq, parked if ahead else None)
+
+
+class ForgetsBlobs(Broken):
+    """Losing them is tolerated of a crash, not of a store."""
+
+    async def blobs(self, shard):
+        return {}
+
+
+class SharesBlobs(Broken):
+    """All shards have the same."""
+
+    async def blobs(self, shard):
+        return {name: blob for blobs in self._blobs.values() for name, blob in blobs.items()}
+
+
+class KeepsItsEpoch(Broken):
+    """Whoever acquires a shard gets what its owner has."""
+
+    async def acquire(self, shard):
+        self._epochs.setdefault(shard, 1)
+        return self._epochs[shard]
+
+
+class IgnoresEpochsOfNotices(Broken):
+    """A commit without transitions changes no job, so why check?"""
+
+    async def commit(self, shard, epoch, transitions, notices=(), blobs=None):
+        epoch = epoch if transitions else self._epochs.get(shard)
+        return await super().commit(shard, epoch, transitions, notices, blobs)
+
+
+class NumbersByRow(Broken):
+    """The numbers of events do not grow in the order of commits."""
+
+    def _write(self, one):
+        row = super()._write(one)
+        other = self._events[-2] if len(self._events) > 1 else row
+        if one.type == "changed" and other.seq == row.seq - 1:
+            self._events[-2:] = [replace(row, seq=other.seq), replace(other, seq=row.seq)]
+            self._last[other.rid] = replace(other, seq=row.seq)
+            return self._events[-2]
+        return row
+
+
+class AppliesByRow(Broken):
+    """Any later version is as good as the next."""
+
+    async def commit(self, shard, epoch, transitions, notices=(), blobs=None):
+        self._check(shard, epoch)
+        for one in transitions:
+            known = self._jobs.get(one.after.rid)
+            if known is not None and known.version > one.after.version - 1:
+                raise StoreError("stale")
+        rows = [self._write(one) for one in transitions]
+        return rows + await super().commit(shard, epoch, [], notices, blobs)
+
+
+class RevivesTheEnded(Broken):
+    """``load_active`` gives whatever has an end that is not delivered yet."""
+
+    async def load_active(self, shard):
+        done = min(self._acked.values(), default=self._seq)
+        return [
+            job
+            for job in await self.jobs(shard=shard)
+            if not job.state.ended or self._last[job.rid].seq > done
+        ]
+
+
+class ForgetsDeadlines(Broken):
+    """A change writes the columns that change, and none of the others."""
+
+    def _write(self, one):
+        row = super()._write(one)
+        if one.type == "changed":
+            self._jobs[row.rid] = replace(one.after, deadline=None)
+        return row
+
+
+class AnswersWithTheEventsOfAll(Broken):
+    """A commit returns what is new since its last one, not what is its own."""
+
+    def __init__(self):
+        super().__init__()
+        self._told = 0
+
+    async def commit(self, shard, epoch, transitions, notices=(), blobs=None):
+        await super().commit(shard, epoch, transitions, notices, blobs)
+        rows = [row for row in self._events if row.seq > self._told]
+        self._told = self._seq
+        return rows
+
+
+class KeepsWhatIsUnparked(Broken):
+    """So that it is delivered once more with every opening."""
+
+    async def unpark(self, sink, seq):
+        """Not at all."""
+
+
+class ParksBehindItsBack(Broken):
+    """The mark is moved, what was to be parked with it is lost."""
+
+    async def ack(self, sink, seq, parked=None):
+        await super().ack(sink, seq)
+
+
+class PrunesTheRunning(Broken):
+    """Old is old."""
+
+    def _old_jobs(self, before, done, kept):
+        for rid, job in list(self._jobs.items()):
+            old = job.created_at if job.ended_at is None else job.ended_at
+            if old < before and self._last[rid].seq <= done and rid not in kept:
+                yield rid
+
+
+class StartsAgainUnderTheSameVersion(Broken):
+    """A new row of a key goes on with the version of the old one."""
+
+    def _register(self, new, *, again):
+        known = self._jobs.get(self._newest.get(new.key, 0))
+        job = super()._register(new, again=again)
+        if known is not None and job.rid != known.rid:
+            self._jobs[job.rid] = replace(job, version=known.version)
+        return self._jobs[job.rid]
 
 
 BROKEN = tuple(

@@ -388,6 +388,27 @@ class Contract:
         assert await store.rows([3, 99, 2, 3, 0]) == [ended(jobs[1]).after, jobs[2]]
         assert await store.rows([]) == []
 
+    async def an_ended_job_is_not_active_whoever_has_to_be_told(self, store: Store) -> None:
+        """Sinks are behind; the work is over all the same."""
+        epoch, (one, two) = await begun(store, "VI1", "VI2")
+        await store.ack("hook", 0)
+        await store.commit(A, epoch, [ended(one)])
+        assert await store.load_active(A) == [two]
+
+    async def a_change_leaves_what_it_does_not_speak_of(self, store: Store) -> None:
+        """Every column is that of the job after it."""
+        epoch = await store.acquire(A)
+        given = new(
+            "VI1", at=7.5, deadline=90.0, submitted_at=6.25, data={"user": 7}, features={"size": 3}
+        )
+        (job,) = await store.register(A, epoch, [given])
+        for make in (changed, changed, ended):
+            moved = make(job)
+            await store.commit(A, epoch, [moved])
+            job = moved.after
+            assert (await store.jobs(), await store.find(key("VI1"))) == ([job], job)
+        assert (job.deadline, job.submitted_at, job.data) == (90.0, 6.25, {"user": 7})
+
     async def events_are_read_behind_a_number(self, store: Store) -> None:
         """Not including it, in order, at most so many; behind the end there is nothing."""
         await begun(store, "VI1", "VI2", "VI3")

@@ -1,0 +1,158 @@
+"""What must be true at the end of every simulation, and how one seed is played."""
+
+# ruff: noqa: D102, D103  # helpers say it by their names
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sim_order import run
+from sim_provider import Answer
+from sim_world import FINAL_GRACE, GRACE, Row, World
+
+from pollers._core.model import EventRow, Job, State
+from resilience.testing import EPOCH
+
+SLACK = 45.0
+"""Seconds that a look may be under way at a deadline: 5 for a quota, 30 for the answer, a pause."""
+
+TRACED = 60
+
+
+def play(seed: int, *, on_trio: bool = False, disk: Any = None) -> World:
+    """One simulation, to its end.
+
+    Raises:
+        AssertionError: something was not as it must be; the message has the seed and what happened.
+    """
+    here = World(seed, disk)
+
+    async def main() -> None:
+        try:
+            await here.live()
+            await check(here)
+        except BaseException as error:
+            here.trace.blame(f"the simulation itself ended with {error!r}")
+            raise
+        finally:
+            await here.disk.aclose()
+
+    try:
+        run(main, seed, on_trio=on_trio)
+    except Exception as error:
+        raise AssertionError(told(here)) from error
+    if here.trace.wrong:
+        raise AssertionError(told(here))
+    return here
+
+
+def told(here: World) -> str:
+    lines = [" ".join(map(str, line)) for line in here.trace.lines]
+    found = next((i for i, line in enumerate(lines) if " WRONG " in line), len(lines)) + 1
+    return "\n".join(
+        [
+            f"seed {here.seed}:", *here.trace.wrong[:10], "what came before:",
+            *lines[max(0, found - TRACED) : found],
+        ]
+    )  # fmt: skip
+
+
+async def check(here: World) -> None:
+    jobs = {job.rid: job for job in await here.disk.jobs()}
+    lines: dict[Any, list[EventRow]] = defaultdict(list)
+    for row in here.events:
+        lines[row.line].append(row)
+    blame = here.trace.blame
+    if sorted({row.name for row in here.rows.values()}) != sorted(here.homes):
+        blame(f"of {sorted(here.homes)} there are {here.rows}")
+    if [row.seq for row in here.events] != list(range(1, len(here.events) + 1)):
+        blame("the numbers of the events have gaps")
+    for line, mine in lines.items():
+        if [row.version for row in mine] != list(range(1, len(mine) + 1)):
+            blame(f"the events of {line} are {mine}")
+    for rid, row in here.rows.items():
+        mine = lines[rid]
+        kinds = [one.type for one in mine]
+        ends = [one for one in kinds if one not in ("watching", "changed")]
+        if len(ends) != 1 or kinds[-1] != ends[0] or kinds[0] != "watching":
+            blame(f"the life of row {rid} is {kinds}")
+        elif {one.data["user_data"] for one in mine} != {row.name}:
+            blame(f"row {rid} has lost its data: {mine}")
+        elif rid in jobs:
+            check_job(here, row, jobs[rid], mine)
+        elif here.keep is None:
+            blame(f"row {rid} is gone, and keep=None")
+    if not await here.all_are_told():
+        blame("an event reached nobody, and is not parked")
+
+
+def check_job(here: World, row: Row, job: Job, mine: Sequence[EventRow]) -> None:
+    """It ended as the provider told us, not before it might, and not long after it should."""
+    blame = here.trace.blame
+    if (job.version, job.state.value) != (len(mine), mine[-1].type):
+        blame(f"{job} does not go with {mine}")
+    answers = [
+        one
+        for one in here.provider.answers[row.name]
+        if one.by is row.ender and row.number < one.number and one.told <= row.ended
+    ]
+    due = due_at(here, row, job)
+    match job.state:
+        case State.SUCCEEDED | State.FAILED:
+            word = "done" if job.state is State.SUCCEEDED else "broken"
+            if not any(one.status == word for one in answers):
+                blame(f"{row.name} ends as {word}, which nobody said")
+        case State.CANCELLED:
+            if row.name not in here.unwatched:
+                blame(f"{row.name} is cancelled, and nobody wished it")
+        case State.EXPIRED if job.reason == "missing":
+            check_missing(here, row, job, answers)
+        case _:
+            check_expired(here, row, job, answers, due)
+    asleep = sum(seconds for _, seconds in here.naps)
+    late = asleep + max(due[1], row.ender.opened if row.ender else 0.0) + FINAL_GRACE + SLACK
+    if row.ended > late + 60.0 * here.write_seconds:
+        blame(f"{row.name} should have ended by {late}")
+
+
+def due_at(here: World, row: Row, job: Job) -> tuple[float, float]:
+    """When its deadline was, on the loop's clock, for the process that ended it: not before, not after.
+
+    A calendar instant is anchored when a process takes the job up, and the wall clock may jump then.
+    """
+    if job.deadline is None or row.ender is None:
+        return math.inf, math.inf
+    ender = row.ender
+    first = row.at - 2.0 if ender is row.began else ender.began
+    last = row.at + 2.0 if ender is row.began else ender.opened
+    jumps = [first, last, *(when for when, _ in here.jumps if first <= when <= last)]
+    offsets = [here.offset(at) for at in jumps]
+    plain = job.deadline - EPOCH
+    return plain - max(offsets), plain - min(offsets)
+
+
+def check_expired(
+    here: World, row: Row, job: Job, answers: Sequence[Answer], due: tuple[float, float]
+) -> None:
+    """A job expires after a look at or after its deadline, or the final grace if none is possible."""
+    blame = here.trace.blame
+    after = [one for one in answers if one.asked >= due[0] - 0.001]
+    if any(one.status in ("done", "broken") for one in answers):
+        blame(f"{row.name} expires, and we were told its end: {answers}")
+    if row.ended < due[0] - 0.001:
+        blame(f"{row.name} expires at {row.ended}, before its deadline at {due}")
+    elif not after and row.ended < due[0] + FINAL_GRACE - 0.001:
+        blame(f"{row.name} expires at {row.ended} without a look since {due}: {answers[-2:]}")
+
+
+def check_missing(here: World, row: Row, job: Job, answers: Sequence[Answer]) -> None:
+    """It was in no answer for the whole grace, since it was first watched or last seen."""
+    seen = [one.told for one in answers if one.status is not None]
+    told = [one.told for one in answers if one.status is None]
+    began = job.created_at - EPOCH - here.offset(row.at)
+    span = row.ended - max(seen, default=began)
+    if not seen and job.ended_at is not None:
+        span = max(span, job.ended_at - job.created_at)  # by the calendar, which may have jumped
+    if not told or (told[-1] < max(seen, default=0.0)) or span < GRACE - 0.001:
+        here.trace.blame(f"{row.name} counts as missing at {row.ended}: {answers[-3:]}")

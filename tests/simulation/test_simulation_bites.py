@@ -1,0 +1,325 @@
+"""The product broken by hand, in one place after another: a few seeds find each of them."""
+
+# ruff: noqa: D102, D103  # helpers say it by their names
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+from sim_check import play
+
+from pollers import _loop, _relay, _watch
+from pollers._loop import Loop
+from pollers._relay import Relay
+from pollers._watch import Watch
+from pollers.poller import Poller
+from pollers.sources import CallableSource
+from pollers.store import MemoryStore
+
+MOST = 400
+"""Seeds within which it must be found; most are found at once."""
+
+Patch = pytest.MonkeyPatch
+BREAKS: list[Callable[[Patch], None]] = []
+
+
+def breaks(function: Callable[[Patch], None]) -> Callable[[Patch], None]:
+    BREAKS.append(function)
+    return function
+
+
+# -- the store ----------------------------------------------------------------------------------
+
+
+@breaks
+def epochs_are_not_checked(patch: Patch) -> None:
+    patch.setattr(MemoryStore, "_check", lambda *_: None)
+
+
+@breaks
+def versions_are_not_checked(patch: Patch) -> None:
+    """Neither by the loop nor by the store: whoever comes last wins."""
+    patch.setattr(Loop, "_is_current", lambda *_: True)
+
+    async def commit(
+        self: Any, shard: Any, epoch: int, transitions: Any, notices: Any = (), blobs: Any = None
+    ) -> Any:
+        self._check(shard, epoch)
+        rows = [self._write(one) for one in transitions]
+        return rows + [self._write_notice(shard, one) for one in notices]
+
+    patch.setattr(MemoryStore, "commit", commit)
+
+
+@breaks
+def the_mark_of_a_sink_is_lost(patch: Patch) -> None:
+    async def acked(self: Any, sink: str) -> None:
+        return None
+
+    patch.setattr(MemoryStore, "acked", acked)
+
+
+@breaks
+def what_a_sink_needs_is_pruned(patch: Patch) -> None:
+    prune = MemoryStore.prune
+
+    async def much(self: Any, before: float, limit: int = 200) -> int:
+        acked, self._acked = self._acked, {}
+        try:
+            return await prune(self, before, limit)
+        finally:
+            self._acked = acked
+
+    patch.setattr(MemoryStore, "prune", much)
+
+
+# -- the loop -----------------------------------------------------------------------------------
+
+
+@breaks
+def a_job_may_end_while_it_is_looked_at(patch: Patch) -> None:
+    patch.setattr(Loop, "_is_current", lambda *_: True)
+
+
+@breaks
+def nothing_is_taken_up_after_a_restart(patch: Patch) -> None:
+    async def load_active(self: Any, shard: Any) -> list[Any]:
+        return []
+
+    patch.setattr(MemoryStore, "load_active", load_active)
+
+
+@breaks
+def what_has_ended_is_looked_at_again(patch: Patch) -> None:
+    def apply(self: Any, job: Any) -> None:
+        if job.rid in self.watch.jobs:
+            self.watch.jobs[job.rid].job = job
+        if job.state.ended:
+            self.poller.ended(job.rid)
+
+    patch.setattr(Loop, "_apply", apply)
+
+
+@breaks
+def a_commit_can_be_cancelled_by_half(patch: Patch) -> None:
+    patch.setattr(_loop.anyio, "CancelScope", lambda **_: anyio.fail_after(None))
+
+
+@breaks
+def cancelling_and_looking_commit_at_once(patch: Patch) -> None:
+    class NoLock:
+        async def __aenter__(self) -> None: ...
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    patch.setattr(_loop.anyio, "Lock", NoLock)
+
+
+@breaks
+def a_look_is_begun_while_it_is_left(patch: Patch) -> None:
+    async def nothing() -> None: ...
+
+    patch.setattr(_loop.anyio.lowlevel, "checkpoint_if_cancelled", nothing)
+
+
+@breaks
+def a_look_that_is_repeated_forgets_the_spacing(patch: Patch) -> None:
+    patch.setattr(
+        CallableSource, "_free_at", property(lambda _: -1e9, lambda *_: None), raising=False
+    )
+
+
+@breaks
+def a_failed_request_is_a_missing_job(patch: Patch) -> None:
+    look = CallableSource.look
+
+    async def blind(self: Any, guard: Any, pick: Any) -> Any:
+        try:
+            return await look(self, guard, pick)
+        except Exception:
+            return {}
+
+    patch.setattr(CallableSource, "look", blind)
+
+
+@breaks
+def every_failure_counts_as_a_refusal(patch: Patch) -> None:
+    patch.setattr(_loop, "_is_refusal", lambda _: True)
+
+
+@breaks
+def the_spacing_is_forgotten(patch: Patch) -> None:
+    init = CallableSource.__init__
+
+    def without(self: Any, ask: Any, **options: Any) -> None:
+        init(self, ask, **{**options, "spacing": 0.0})
+
+    patch.setattr(CallableSource, "__init__", without)
+
+
+# -- the live jobs ------------------------------------------------------------------------------
+
+
+@breaks
+def half_of_a_refused_batch_is_lost(patch: Patch) -> None:
+    split = Watch.split
+
+    def half(self: Any) -> bool:
+        done = split(self)
+        if done:
+            self._batches.pop()
+        return done
+
+    patch.setattr(Watch, "split", half)
+
+
+@breaks
+def a_slow_answer_counts_as_one_after_the_deadline(patch: Patch) -> None:
+    saw = Watch.saw
+
+    def late(self: Any, sightings: Any, *, asked: float, now: float, wall: float) -> Any:
+        return saw(self, sightings, asked=now, now=now, wall=wall)
+
+    patch.setattr(Watch, "saw", late)
+
+
+@breaks
+def deadlines_are_early(patch: Patch) -> None:
+    add = Watch.add
+
+    def early(self: Any, job: Any, **options: Any) -> None:
+        short = job if job.deadline is None else replace(job, deadline=job.deadline - 1.0)
+        add(self, short, **options)
+        if job.rid in self.jobs:
+            self.jobs[job.rid].job = job
+
+    patch.setattr(Watch, "add", early)
+
+
+@breaks
+def deadlines_that_no_look_can_keep_are_forgotten(patch: Patch) -> None:
+    patch.setattr(Watch, "overdue", lambda *_, **__: [])
+    patch.setattr(Watch, "next_overdue", lambda _: _watch.INFINITE)
+
+
+@breaks
+def the_grace_is_not_kept(patch: Patch) -> None:
+    step = _watch.step
+    patch.setattr(_watch, "step", lambda *a, **k: step(*a, **{**k, "grace": 20.0}))
+
+
+@breaks
+def an_absence_is_never_over(patch: Patch) -> None:
+    """Once it was seen again, it counts from the first time on all the same."""
+    step = _watch.step
+    since: dict[int, float] = {}
+
+    def forgetful(job: Any, seen: Any, *, missing_for: float, **options: Any) -> Any:
+        if missing_for:
+            since[job.rid] = since.get(job.rid, 0.0) + missing_for
+        return step(job, seen, missing_for=since.get(job.rid, 0.0), **options)
+
+    patch.setattr(_watch, "step", forgetful)
+
+
+# -- the relay ----------------------------------------------------------------------------------
+
+
+@breaks
+def it_is_acknowledged_before_it_is_delivered(patch: Patch) -> None:
+    deliver = Relay._deliver
+
+    async def early(self: Any, rows: Any) -> None:
+        await self._store.ack(self.sink.name, rows[-1].seq)
+        await deliver(self, rows)
+
+    patch.setattr(Relay, "_deliver", early)
+
+
+@breaks
+def what_a_sink_refuses_is_dropped(patch: Patch) -> None:
+    ack = MemoryStore.ack
+
+    async def forget(self: Any, sink: str, seq: int, parked: Any = None) -> None:
+        await ack(self, sink, seq)
+
+    patch.setattr(MemoryStore, "ack", forget)
+
+
+@breaks
+def later_events_overtake_a_parked_one(patch: Patch) -> None:
+    class Never(set[Any]):
+        def __contains__(self, _: object) -> bool:
+            return False
+
+    init = Relay.__init__
+
+    def open_(self: Any, *args: Any) -> None:
+        init(self, *args)
+        self._blocked = Never()
+
+    patch.setattr(Relay, "__init__", open_)
+
+
+@breaks
+def a_sink_that_fails_is_skipped(patch: Patch) -> None:
+    give = Relay._give
+
+    async def once(self: Any, rows: Any, settings: Any) -> None:
+        await give(self, rows, settings)
+
+    patch.setattr(Relay, "_give", once)
+
+
+@breaks
+def what_is_parked_is_tried_out_of_order(patch: Patch) -> None:
+    parked = MemoryStore.parked
+
+    async def backwards(self: Any, sink: Any = None) -> Any:
+        return (await parked(self, sink))[::-1]
+
+    patch.setattr(MemoryStore, "parked", backwards)
+
+
+# -- the face -----------------------------------------------------------------------------------
+
+
+@breaks
+def a_stream_begins_one_event_too_late(patch: Patch) -> None:
+    stream = Poller._stream
+
+    async def late(self: Any, after: str | None, head: int | None) -> Any:
+        first = bool(after)
+        async for event in stream(self, after, head):
+            if not first:
+                yield event
+            first = False
+
+    patch.setattr(Poller, "_stream", late)
+
+
+@breaks
+def leaving_waits_for_nobody(patch: Patch) -> None:
+    async def ended(self: Any) -> None:
+        return
+
+    patch.setattr("pollers._background.Background.ended", ended)
+
+
+@breaks
+def a_parked_event_is_never_tried_again(patch: Patch) -> None:
+    """Not lost, but the consumer that would take it by now never gets it."""
+    patch.setattr(_relay.Relay, "_try_parked", lambda _: anyio.sleep(0))
+
+
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda one: one.__name__)
+def test_a_broken_product_is_found_out(broken: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    broken(monkeypatch)
+    for seed in range(MOST):
+        try:
+            play(seed)
+        except AssertionError:
+            return
+    raise AssertionError(f"{MOST} seeds did not find it")
