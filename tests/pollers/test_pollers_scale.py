@@ -252,12 +252,14 @@ def test_deadlines_of_jobs_that_ended_are_forgotten() -> None:
     for rid in range(1, 101):
         watch.remove(rid)
     watch.add(row(101, deadline=500.0), now=0.0, wall=0.0, first_look=0.05)
-    assert [rid for rid, _ in watch.overdue(now=530.0, wall=530.0, blocked="down")] == [101]
+    assert [rid for rid, _ in watch.overdue(now=530.0, wall=530.0, blocked="down", since=0.0)] == [
+        101
+    ]
     watch.remove(101)
     watch.add(row(101, deadline=800.0), now=0.0, wall=0.0, first_look=0.05)
     assert watch.next_overdue() == 830.0
-    assert watch.overdue(now=829.9, wall=829.9, blocked="down") == []
-    (over,) = watch.overdue(now=830.0, wall=830.0, blocked="down")
+    assert watch.overdue(now=829.9, wall=829.9, blocked="down", since=0.0) == []
+    (over,) = watch.overdue(now=830.0, wall=830.0, blocked="down", since=0.0)
     assert over[0] == 101
     assert watch.next_overdue() == float("inf")
 
@@ -266,8 +268,10 @@ def test_an_overdue_job_whose_look_may_come_is_waited_for() -> None:
     """Again and again, a final grace at a time, until looks do not work any more."""
     watch = Watch(Pace(final_grace=30.0), 20, lambda: 0.0)
     watch.add(row(1, deadline=100.0), now=0.0, wall=0.0, first_look=0.05)
-    assert watch.overdue(now=130.0, wall=130.0, blocked=None) == []
+    assert watch.overdue(now=130.0, wall=130.0, blocked=None, since=0.0) == []
     assert watch.next_overdue() == 160.0
-    assert watch.overdue(now=160.5, wall=160.5, blocked=None) == []
+    assert watch.overdue(now=160.5, wall=160.5, blocked=None, since=0.0) == []
     assert watch.next_overdue() == 190.5
-    assert [rid for rid, _ in watch.overdue(now=190.5, wall=190.5, blocked="down")] == [1]
+    assert [rid for rid, _ in watch.overdue(now=190.5, wall=190.5, blocked="down", since=0.0)] == [
+        1
+    ]

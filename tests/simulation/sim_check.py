@@ -112,6 +112,8 @@ def check_job(here: World, row: Row, job: Job, mine: Sequence[EventRow]) -> None
             check_expired(here, row, job, answers, due)
     asleep = sum(seconds for _, seconds in here.naps)
     late = asleep + max(due[1], row.ender.opened if row.ender else 0.0) + FINAL_GRACE + SLACK
+    if job.cause is not None and job.state is State.EXPIRED:
+        late += FINAL_GRACE  # looks have failed for so long, from the first one that came after it was due
     if row.ended > late + 60.0 * here.write_seconds:
         blame(f"{row.name} should have ended by {late}")
 
@@ -151,6 +153,8 @@ def check_missing(here: World, row: Row, job: Job, answers: Sequence[Answer]) ->
     seen = [one.told for one in answers if one.status is not None]
     told = [one.told for one in answers if one.status is None]
     began = job.created_at - EPOCH - here.offset(row.at)
+    if began > row.ended and row.ender is not None:  # by a clock that was set back since
+        began = row.ender.began
     span = row.ended - max(seen, default=began)
     if not seen and job.ended_at is not None:
         span = max(span, job.ended_at - job.created_at)  # by the calendar, which may have jumped

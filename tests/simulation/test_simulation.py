@@ -65,7 +65,7 @@ def test_a_seed_decides_everything_elsewhere(on_trio: bool) -> None:
 def test_the_simulation_reaches_what_it_is_about() -> None:
     """Otherwise its invariants would prove little."""
     met: Counter[str] = Counter()
-    for seed in range(60):
+    for seed in range(150):
         here = play(seed)
         met.update(row.type for row in here.events)
         met.update({"parked": len(here.parked), "pruned": len(here.gone)})

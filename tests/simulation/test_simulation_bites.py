@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ import pytest
 from sim_check import play
 
 from pollers import _loop, _relay, _watch
+from pollers._core.table import Watched
 from pollers._loop import Loop
 from pollers._relay import Relay
 from pollers._watch import Watch
@@ -36,21 +38,6 @@ def breaks(function: Callable[[Patch], None]) -> Callable[[Patch], None]:
 @breaks
 def epochs_are_not_checked(patch: Patch) -> None:
     patch.setattr(MemoryStore, "_check", lambda *_: None)
-
-
-@breaks
-def versions_are_not_checked(patch: Patch) -> None:
-    """Neither by the loop nor by the store: whoever comes last wins."""
-    patch.setattr(Loop, "_is_current", lambda *_: True)
-
-    async def commit(
-        self: Any, shard: Any, epoch: int, transitions: Any, notices: Any = (), blobs: Any = None
-    ) -> Any:
-        self._check(shard, epoch)
-        rows = [self._write(one) for one in transitions]
-        return rows + [self._write_notice(shard, one) for one in notices]
-
-    patch.setattr(MemoryStore, "commit", commit)
 
 
 @breaks
@@ -80,12 +67,17 @@ def what_a_sink_needs_is_pruned(patch: Patch) -> None:
 
 @breaks
 def a_job_may_end_while_it_is_looked_at(patch: Patch) -> None:
-    patch.setattr(Loop, "_is_current", lambda *_: True)
+    async def taken(self: Any, steps: Any) -> Any:
+        rows = {job.rid: job for job in await self.poller.store.rows([rid for rid, _ in steps])}
+        found = (step(rows[rid]) for rid, step in steps if rid in rows)
+        return [one for one in found if one is not None]
+
+    patch.setattr(Loop, "_taken", taken)
 
 
 @breaks
 def nothing_is_taken_up_after_a_restart(patch: Patch) -> None:
-    async def load_active(self: Any, shard: Any) -> list[Any]:
+    async def load_active(self: Any, shard: Any, **_: Any) -> list[Any]:
         return []
 
     patch.setattr(MemoryStore, "load_active", load_active)
@@ -95,7 +87,7 @@ def nothing_is_taken_up_after_a_restart(patch: Patch) -> None:
 def what_has_ended_is_looked_at_again(patch: Patch) -> None:
     def apply(self: Any, job: Any) -> None:
         if job.rid in self.watch.jobs:
-            self.watch.jobs[job.rid].job = job
+            self.watch.jobs[job.rid].status = job.status
         if job.state.ended:
             self.poller.ended(job.rid)
 
@@ -192,8 +184,6 @@ def deadlines_are_early(patch: Patch) -> None:
     def early(self: Any, job: Any, **options: Any) -> None:
         short = job if job.deadline is None else replace(job, deadline=job.deadline - 1.0)
         add(self, short, **options)
-        if job.rid in self.jobs:
-            self.jobs[job.rid].job = job
 
     patch.setattr(Watch, "add", early)
 
@@ -206,22 +196,21 @@ def deadlines_that_no_look_can_keep_are_forgotten(patch: Patch) -> None:
 
 @breaks
 def the_grace_is_not_kept(patch: Patch) -> None:
-    step = _watch.step
-    patch.setattr(_watch, "step", lambda *a, **k: step(*a, **{**k, "grace": 20.0}))
+    for name in ("step", "is_news"):
+        decide = getattr(_watch, name)
+        patch.setattr(_watch, name, partial(_with_a_grace_of_20, decide))
+
+
+def _with_a_grace_of_20(decide: Any, *args: Any, **options: Any) -> Any:
+    return decide(*args, **{**options, "grace": 20.0})
 
 
 @breaks
 def an_absence_is_never_over(patch: Patch) -> None:
     """Once it was seen again, it counts from the first time on all the same."""
-    step = _watch.step
-    since: dict[int, float] = {}
-
-    def forgetful(job: Any, seen: Any, *, missing_for: float, **options: Any) -> Any:
-        if missing_for:
-            since[job.rid] = since.get(job.rid, 0.0) + missing_for
-        return step(job, seen, missing_for=since.get(job.rid, 0.0), **options)
-
-    patch.setattr(_watch, "step", forgetful)
+    since: Any = Watched.missing_since
+    again = property(since.fget, lambda one, at: at is None or since.fset(one, at))
+    patch.setattr(Watched, "missing_since", again)
 
 
 # -- the relay ----------------------------------------------------------------------------------
