@@ -1,5 +1,7 @@
 """``python -m bench watching``: 20,000 videos on real sockets, one account, the documented limit.
 
+Every other video's callback is lost.
+
 The emulator has a process of its own, so what is measured here is the poller: its file, its requests,
 its memory.  Exits with 1 if a promise is broken: an end that was not found or not delivered once, more
 than 0.05 rejected requests per useful one, batches that are not full, memory that grows.
@@ -20,9 +22,11 @@ from statistics import fmean, quantiles
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from bench.soak import MOST_GROWTH, MOST_WASTE, resident
 from pollers import Event, JobSucceeded, Poller
+from pollers.callbacks import aiohttp_handler
 from pollers.emulator import MemoriesEmulator
 from pollers.sources import MemoriesVideos
 from pollers.store.sqlite import SqliteStore
@@ -55,9 +59,7 @@ async def _provide(wire: Connection) -> None:
         videos, callback = await asyncio.to_thread(wire.recv)
         began = time.time()
         for number, (name, seconds) in enumerate(videos.items()):
-            # every other callback is lost
-            lost = callback is None or number % 2
-            emulator.add_video(name, parse_after=seconds, callback=None if lost else callback)
+            emulator.add_video(name, parse_after=seconds, callback=None if number % 2 else callback)
         wire.send(began)
         await asyncio.to_thread(wire.recv)
         ahead = time.time() - asyncio.get_running_loop().time()
@@ -65,9 +67,18 @@ async def _provide(wire: Connection) -> None:
 
 
 @asynccontextmanager
-async def listening(_poller: Poller) -> AsyncIterator[str | None]:
-    """Where the provider may call back while the block lasts; None if nobody listens."""
-    yield None
+async def listening(poller: Poller) -> AsyncIterator[str]:
+    """Where the provider may call back while the block lasts."""
+    app = web.Application()
+    app.router.add_post("/called", aiohttp_handler(poller))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield f"{site.name.replace(':0', f':{runner.addresses[0][1]}')}/called"
+    finally:
+        await runner.cleanup()
 
 
 class Told:

@@ -12,7 +12,7 @@ The rules, all of them:
 * What is parked is tried once more, in order, whenever a poller opens, until the sink takes it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -35,6 +35,10 @@ PAUSE = 1.0
 
 PAGE = 500
 """Rows that are read at once."""
+
+MARK_EVERY = 0.05
+"""Seconds after which it is stored how far a sink has got, at the end of a page and before it waits:
+so a commit for each event does not hold up a fast sink, and a crash has few delivered once more."""
 
 CLOSING = 5.0
 """Seconds that a sink gets to give back what it holds."""
@@ -62,6 +66,9 @@ class Relay:
         self._guard = sink.guard or Guard(
             POLICY, account=sink.name, wall=poller.wall, chance=poller.chance
         )
+        self.marked = 0
+        """How far it has got, as the store knows it."""
+        self._marked_at = 0.0
         self._blocked: set[int | Shard] = set()
         """The lines that have something parked."""
         self._ahead: set[int] = set()
@@ -75,7 +82,7 @@ class Relay:
         if seq is None:  # a new sink starts now: the past was never promised to it
             seq = self._poller.opened_at
             await self._store.ack(self.sink.name, seq)
-        self.seq = seq
+        self.seq = self.marked = seq
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -89,6 +96,7 @@ class Relay:
                 for start in range(0, len(rows), self.sink.batch):
                     self.late_since = rows[start].at
                     await self._deliver(rows[start : start + self.sink.batch])
+                await self._mark()
                 if not rows:
                     await news.wait()
         finally:
@@ -128,11 +136,18 @@ class Relay:
         for row in rows:
             if row.line in self._blocked and row.seq not in self._ahead:
                 parked.setdefault(row.seq, BEHIND)
-        await self._store.ack(self.sink.name, rows[-1].seq, parked)
+        self.seq = rows[-1].seq
+        if parked or anyio.current_time() >= self._marked_at + MARK_EVERY:
+            await self._mark(parked)
         self._ahead.difference_update(row.seq for row in rows)
         self.parked += len(parked)
-        self.seq = rows[-1].seq
-        self._poller.progressed()
+
+    async def _mark(self, parked: Mapping[int, str] | None = None) -> None:
+        """Store how far it has got."""
+        if self.marked < self.seq:
+            await self._store.ack(self.sink.name, self.seq, parked or {})
+            self.marked, self._marked_at = self.seq, anyio.current_time()
+            self._poller.progressed()
 
     async def _deliver_one(self, row: EventRow) -> str | None:
         """None when it is taken; else why it is to be parked."""
@@ -209,6 +224,7 @@ class Relay:
                 "pollers.sink_failed", sink=self.sink.name, event_id=events[0].id,
                 events=len(events), error=self.trouble,
             )  # fmt: skip
+            await self._mark()
             raise
         self.trouble = None
         self._tell(len(events), began)

@@ -241,7 +241,7 @@ class Poller:
             self._looking.cancel()
         with anyio.move_on_after(within * (1 - CLOSING_PART)):
             await self._still.wait()
-            while self._stopped is None and any(r.seq < self._head for r in self._relays):
+            while self._stopped is None and any(r.marked < self._head for r in self._relays):
                 progress = self._progress
                 await progress.wait()
         for relay in self._relays:
