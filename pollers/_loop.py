@@ -115,6 +115,17 @@ class Loop:
             self._add(rows)
         self._loaded = rows[-1].rid if len(rows) == PAGE else None
 
+    async def take_up(self, rid: int) -> None:
+        """Take up one job now, if an earlier run left it and its page was not read yet."""
+        if self._loaded is None:
+            return
+        async with self._committing:
+            rows = await self.poller.store.rows([rid])
+            self._add(
+                job for job in rows
+                if not job.state.ended and job.key == self.key(job.key.remote_id)
+            )  # fmt: skip
+
     @property
     def idle(self) -> bool:
         """Whether it has nothing to look at, and nothing to look for."""

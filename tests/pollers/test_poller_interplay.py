@@ -1,0 +1,146 @@
+"""Parts of the poller that meet: what an earlier run left, page by page, and what is done meanwhile."""
+
+from typing import Any
+
+import anyio
+import pytest
+from pollers_kit import NEVER, make_poller, stop_of
+from submit_kit import Shop
+
+from pollers import JobHandle, JobSucceeded, Poller, SubmitUncertain
+from pollers import _loop as module
+from pollers.store import MemoryStore
+
+LEFT = 12
+"""Jobs that are left behind, before a submit whose reply was lost."""
+
+
+class Paged(MemoryStore):
+    """Takes ten seconds to read a page."""
+
+    async def load_active(self, *args: Any, **settings: Any) -> Any:
+        rows = await super().load_active(*args, **settings)
+        await anyio.sleep(10.0)
+        return rows
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", 5)
+
+
+async def left_behind(shop: Shop, *, uncertain: bool = True) -> Paged:
+    """A store of an earlier run; its last row has no id, and is on the third page."""
+    store = Paged()
+    names = [shop.add(f"w{i}", at=NEVER) for i in range(LEFT)]
+    source = {"find_submitted": None} if uncertain else {}
+    async with shop.poller(store=store, source=source) as poller:
+        await anyio.sleep(1.0)
+        await poller.watch_many(names, deadline=None)
+        if uncertain:
+            job = await poller.submit(shop.lose, deadline=None)
+            with pytest.raises(SubmitUncertain):
+                await job.result()
+    return store
+
+
+def test_a_job_can_be_settled_before_its_page_is_read(run: Any) -> None:
+    """By its rid, or by the handle of its token, which learns the id."""
+    shop = Shop(takes=100.0)
+
+    async def main() -> None:
+        store = await left_behind(shop)
+        async with shop.poller(store=store) as poller:
+            job = await poller.job(shop.called[0])
+            assert job is not None
+            assert job.id == shop.called[0]
+            settled = await poller.settle(LEFT + 1, remote_id="J1")
+            assert (settled.id, job.id) == ("J1", "J1")
+            assert isinstance(await job.result(), JobSucceeded)
+            with pytest.raises(LookupError):
+                await poller.settle(LEFT + 1, remote_id="J1")
+            with pytest.raises(LookupError):
+                await poller.settle(1, remote_id="J1")
+            with pytest.raises(LookupError):
+                await poller.settle(99, remote_id="J1")
+            await anyio.sleep(50.0)
+            (jobs,) = (loop.watch.jobs for loop in poller._loops)
+            assert sorted(jobs) == list(range(1, LEFT + 1))
+
+    run(main)
+
+
+# -- waiting for a job whose page was not read yet ------------------------------------------------
+
+
+async def last_left(poller: Poller) -> JobHandle:
+    job = await poller.job(f"w{LEFT - 1}")
+    assert job is not None
+    return job
+
+
+def test_who_waits_for_a_job_not_taken_up_yet_hears_of_the_stop(run: Any) -> None:
+    """The poller stopped before it came to that page."""
+    shop = Shop()
+
+    async def main() -> None:
+        store = await left_behind(shop, uncertain=False)
+        async with shop.poller(store=store) as poller:
+            job = await last_left(poller)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(stop_of, job.result())
+                await anyio.sleep(0.5)
+                await poller.stop()
+
+    with_patience(run, main)
+
+
+def test_who_waits_for_a_job_not_taken_up_yet_may_hear_much_of_others(run: Any) -> None:
+    """Thousands of commits, before the one that it waits for."""
+    shop = Shop()
+    shop.lives[f"w{LEFT - 1}"] = [(0.0, "running")]
+
+    async def main() -> None:
+        store = await left_behind(shop, uncertain=False)
+        shop.lives[f"w{LEFT - 1}"] = [(0.0, "done")]
+        async with shop.poller(store=store) as poller:
+            job = await last_left(poller)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(job.result)
+                for _ in range(2_000):
+                    poller._tell()
+                    await anyio.sleep(0.001)
+
+    with_patience(run, main)
+
+
+def test_news_that_came_while_a_waiter_was_reading_is_not_missed(run: Any) -> None:
+    """Its page was read and it ended, all while the waiter asked the store how it stands."""
+    shop = Shop()
+
+    class Slow(Paged):
+        reading = 0.0
+
+        async def last_event(self, rid: int) -> Any:
+            found = await super().last_event(rid)
+            await anyio.sleep(Slow.reading)
+            return found
+
+    async def main() -> None:
+        left = await left_behind(shop, uncertain=False)
+        store = Slow()
+        store.__dict__.update(left.__dict__)
+        Slow.reading = 100.0
+        shop.lives = {f"w{i}": [(0.0, "done")] for i in range(LEFT)}
+        async with shop.poller(store=store) as poller:
+            assert isinstance(await (await last_left(poller)).result(), JobSucceeded)
+
+    with_patience(run, main)
+
+
+def with_patience(run: Any, main: Any) -> None:
+    async def bounded() -> None:
+        with anyio.fail_after(1_000.0):
+            await main()
+
+    run(bounded)
