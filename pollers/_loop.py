@@ -153,14 +153,21 @@ class Loop:
         with self._writing() as events:
             jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
             if self.poller.telling.heard:
-                fresh = {job.rid for job in jobs if job.version == 1} - self.watch.jobs.keys()
-                events["watching"] = len(fresh)
+                events.update(self._stored_now(new, jobs).values())
         live = [job for job in jobs if not job.state.ended]
         for start in range(0, len(live), PAGE):
             self._add(live[start : start + PAGE])
             await anyio.lowlevel.checkpoint()  # others have something to do too
         self.poller.registered(await self.poller.store.head())
         return jobs
+
+    def _stored_now(self, new: Sequence[NewJob], jobs: Sequence[Job]) -> dict[int, str]:
+        """The rows that a registration made, not those that were known, with their events."""
+        return {
+            job.rid: str(job.state)
+            for given, job in zip(new, jobs, strict=True)
+            if (job.version, job.created_at) == (1, given.created_at) and not self.holds(job.rid)
+        }
 
     def _add(self, jobs: Iterable[Job]) -> None:
         now, wall = anyio.current_time(), self.poller.wall()

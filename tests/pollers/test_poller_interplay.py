@@ -1,15 +1,18 @@
 """Parts of the poller that meet: what an earlier run left, page by page, and what is done meanwhile."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
 import pytest
-from pollers_kit import NEVER, make_poller, stop_of
+from pollers_kit import DOWN, NEVER, SlowStore, now, paper_guard, stop_of
 from submit_kit import Shop
 
 from pollers import JobHandle, JobSucceeded, Poller, SubmitUncertain
 from pollers import _loop as module
+from pollers.observe import Record, SaveRecord
 from pollers.store import MemoryStore
+from resilience import ResilienceError
 
 LEFT = 12
 """Jobs that are left behind, before a submit whose reply was lost."""
@@ -22,6 +25,20 @@ class Paged(MemoryStore):
         rows = await super().load_active(*args, **settings)
         await anyio.sleep(10.0)
         return rows
+
+
+class Heard:
+    """Which events were saved at once."""
+
+    def __init__(self) -> None:
+        self.saved: list[dict[str, int]] = []
+
+    def doing(self, what: str, about: Any) -> Any:
+        return nullcontext()
+
+    def tell(self, record: Record) -> None:
+        if isinstance(record, SaveRecord):
+            self.saved.append(dict(record.events))
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +161,66 @@ def with_patience(run: Any, main: Any) -> None:
             await main()
 
     run(bounded)
+
+
+# -- submits and what observes, and stopping ------------------------------------------------------
+
+
+def test_what_is_saved_is_told_as_what_it_is(run: Any) -> None:
+    """A submit stores ``submitting``; a job that is known already stores nothing, read or not."""
+    shop, observer = Shop(), Heard()
+
+    async def main() -> None:
+        store = await left_behind(shop, uncertain=False)
+        async with shop.poller(store=store, observe=observer) as poller:
+            await poller.submit(shop.upload)
+            await poller.watch_many([f"w{i}" for i in range(LEFT)])
+            await poller.watch_many(["new", "new"])
+        stored = [one for one in observer.saved if one.keys() <= {"submitting", "watching"}]
+        assert stored == [{"submitting": 1}, {"watching": 1}, {}, {"watching": 1}]
+
+    run(main)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_submit_is_refused_after_the_poller_stopped(refused: bool, run: Any) -> None:
+    """Its own error comes, not the store's; a reply that is lost by then waits for the next run."""
+    shop, store = Shop(), SlowStore()
+
+    async def upload(intent: Any) -> Any:
+        await anyio.sleep(10.0)
+        if not refused:
+            return await shop.lose(intent)
+
+        async def ask() -> Any:
+            return DOWN
+
+        return await paper_guard().options(max_attempts=1).call(ask)
+
+    async def submit(poller: Poller) -> None:
+        if refused:
+            with pytest.raises(ResilienceError):
+                await poller.submit(upload)
+            return
+        job = await poller.submit(upload)
+        await stop_of(job.result())
+
+    async def main() -> None:
+        poller = shop.poller(store=store)
+        async with poller, anyio.create_task_group() as tasks:
+            tasks.start_soon(submit, poller)
+            await anyio.sleep(1.0)
+            await poller.stop(within=2.0)
+            assert now() <= 3.0
+        assert [row.state.value for row in await MemoryStore.jobs(store)] == ["submitting"]
+        async with shop.poller(store=store, grace=5.0) as poller:
+            (job,) = await poller.jobs()
+            found = await poller.job(job.key.remote_id)
+            assert found is not None
+            if refused:
+                with pytest.raises(SubmitUncertain):
+                    await found.result()
+            else:
+                assert isinstance(await found.result(), JobSucceeded)
+
+    run(main)
