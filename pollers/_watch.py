@@ -333,6 +333,7 @@ class Watch:
                     children=self._children.get(one.rid, ()),
                 )  # fmt: skip
                 over.append((one.rid, ending))
+                self._put_off[one.slot] = INFINITE  # it may stand there twice, for the job before, too
                 continue
             # if looks work, its own is due: wait for it
             again = given_up if blocked else now + max(self._pace.final_grace, 1.0)
