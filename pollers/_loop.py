@@ -275,7 +275,7 @@ class Loop:
         Where a limit is narrow, who leaves the line too early is overtaken by the other sources of
         the account.  A job that is watched meanwhile has its final grace before it is overdue.
         """
-        left = self.watch.next_overdue() - anyio.current_time()
+        left = self.watch.next_expiry() - anyio.current_time()
         return max(LOOK_MAX_WAIT, min(left, self.poller.pace.final_grace))
 
     def _count_asked(self) -> int:

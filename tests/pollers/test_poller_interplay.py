@@ -5,14 +5,17 @@ from typing import Any
 
 import anyio
 import pytest
-from pollers_kit import DOWN, NEVER, SlowStore, now, paper_guard, stop_of
+from pollers_kit import DOWN, NEVER, SlowStore, make_poller, now, paper_guard, stop_of
 from submit_kit import Shop
 
-from pollers import JobHandle, JobSucceeded, Poller, SubmitUncertain
+from pollers import Job, JobHandle, JobKey, JobSucceeded, Poller, Sighting, State, SubmitUncertain
 from pollers import _loop as module
-from pollers.observe import Record, SaveRecord
+from pollers._core.callbacks import LATE, Loss
+from pollers._core.model import Phase
+from pollers._watch import INFINITE, Pace, Watch
+from pollers.observe import LookRecord, Record, SaveRecord
 from pollers.store import MemoryStore
-from resilience import ResilienceError
+from resilience import Policy, QuotaError, ResilienceError
 
 LEFT = 12
 """Jobs that are left behind, before a submit whose reply was lost."""
@@ -28,10 +31,11 @@ class Paged(MemoryStore):
 
 
 class Heard:
-    """Which events were saved at once."""
+    """Which events were saved at once, and how many looks failed."""
 
     def __init__(self) -> None:
         self.saved: list[dict[str, int]] = []
+        self.failed = 0
 
     def doing(self, what: str, about: Any) -> Any:
         return nullcontext()
@@ -39,6 +43,8 @@ class Heard:
     def tell(self, record: Record) -> None:
         if isinstance(record, SaveRecord):
             self.saved.append(dict(record.events))
+        if isinstance(record, LookRecord):
+            self.failed += record.reason is not None
 
 
 @pytest.fixture(autouse=True)
@@ -222,5 +228,91 @@ def test_a_submit_is_refused_after_the_poller_stopped(refused: bool, run: Any) -
                     await found.result()
             else:
                 assert isinstance(await found.result(), JobSucceeded)
+
+    run(main)
+
+
+# -- callbacks and the looks of many ----------------------------------------------------------------
+
+
+def watch_of(*names: str, **settings: Any) -> Watch:
+    """At 0.0, with the first looks at 1.0."""
+    watch = Watch(Pace(**settings), 10, lambda: 0.0)
+    for rid, name in enumerate(names, 1):
+        key = JobKey("custom", "local", "default", "jobs", name)
+        job = Job(rid=rid, version=1, key=key, state=State.WATCHING, created_at=0.0)
+        watch.add(job, now=0.0, wall=0.0, first_look=1.0)
+    return watch
+
+
+def look(watch: Watch, now: float, phase: Phase = Phase.PENDING, **settings: Any) -> list[str]:
+    picked = watch.pick(10, now=now, **settings)
+    watch.saw(
+        {one: Sighting(remote_id=one, phase=phase) for one in picked}, asked=now, now=now, wall=now
+    )
+    return picked
+
+
+def test_a_callback_that_comes_while_the_end_is_being_saved_is_not_lost() -> None:
+    """Our look was a moment earlier than it, and the store takes its time."""
+    watch = watch_of("a")
+    watch.hint(["nobody"], now=0.5)  # there are callbacks
+    look(watch, 1.0)
+    look(watch, 2.0, Phase.SUCCEEDED)
+    assert watch.callbacks.next_verdict() == 2.0 + LATE
+    assert watch.hint(["a"], now=2.1) == 1
+    watch.remove(1)
+    assert watch.callbacks.next_verdict() == INFINITE
+    assert watch.callbacks.loss.chance < 1.0
+
+
+def test_polling_takes_over_from_callbacks_for_dear_jobs_too() -> None:
+    """They were set aside by a look that had room for more, minutes before they are due."""
+    watch = watch_of(*"abc", max_interval=30.0)
+    watch.callbacks.loss = Loss(600.0, missed=0.0, ends=100.0)
+    for at in range(1, 400):
+        look(watch, float(at), dear=lambda one: one.rid > 1)
+    assert watch.next_look() > 430.0
+    watch.callbacks.loss = Loss(600.0)
+    watch.callbacks.takes_over = True
+    watch.overdue(now=400.0, wall=400.0, blocked=None, since=0.0)
+    soon = [watch.jobs.at[one.slot] for one in watch.jobs.values()]
+    assert max(soon) <= 431.0
+
+
+WAITS = Policy.from_dict(
+    {
+        "name": "waits", "extends": "http",
+        "envelope": [{"required": ["/code"], "code": "/code", "success": ["0"]}],
+        "codes": {
+            "wait": {
+                "verdict": "quota", "recovers": "window", "scope": "account", "wait": 20.0,
+            }
+        },
+    }
+)  # fmt: skip
+
+
+def test_a_look_waits_in_line_whatever_callbacks_are_waited_for(run: Any) -> None:
+    """Else it is overtaken by the other sources of the account."""
+    shop, observer = Shop(), Heard()
+
+    async def main() -> None:
+        guard = paper_guard(policy=WAITS)
+        async with make_poller(shop.source(guard=guard), observe=observer) as poller:
+            poller.hint(["nobody"])  # there are callbacks
+            first = await poller.watch(shop.add("a", at=2.5))
+            await poller.watch(shop.add("b", at=NEVER))
+            await first.result()
+
+            async def elsewhere() -> Any:
+                return {"code": "wait"}
+
+            with pytest.raises(QuotaError):
+                await guard.options(max_attempts=1, max_wait=0.0).call(elsewhere)
+            began = now()
+            await anyio.sleep(25.0)
+            assert observer.failed == 0
+            assert [at for at in shop.asked_at if at > began][0] == began + 20.0
 
     run(main)
