@@ -82,6 +82,8 @@ class Loop:
         self.stalls = poller.stalls.setdefault(self.shard, Stalls())
         self._failing_since = 0.0
         """When the first of the looks that failed in a row did."""
+        self._looks_fail = False
+        """Whether the last look failed, whatever searches do."""
         self._told: set[str] = set()
         self._keep_at = 0.0
         self._relies = False
@@ -251,8 +253,10 @@ class Loop:
             self._tell_look(
                 jobs, anyio.current_time(), code=error.code, reason=error.reason or "error"
             )
+            self._looks_fail = True
             await self._look_failed(error)
             return
+        self._looks_fail = False
         jobs = self._count_asked()
         now = anyio.current_time()
         self._hold_until = max(self.asked_at + self.source.spacing, now)
@@ -301,7 +305,8 @@ class Loop:
             matches = ()
         now = anyio.current_time()
         self._hold_until = now + self.source.spacing
-        self.tally.looked(0, (), now)
+        if not (self._looks_fail and self.watch.jobs):  # of which this says nothing
+            self.tally.looked(0, (), now)
         await self.submits.found(lost, matches, asked=asked)
         await self._commit([], self._resumed())
 

@@ -8,7 +8,17 @@ import pytest
 from pollers_kit import DOWN, NEVER, SlowStore, make_poller, now, paper_guard, stop_of
 from submit_kit import Shop
 
-from pollers import Job, JobHandle, JobKey, JobSucceeded, Poller, Sighting, State, SubmitUncertain
+from pollers import (
+    Job,
+    JobExpired,
+    JobHandle,
+    JobKey,
+    JobSucceeded,
+    Poller,
+    Sighting,
+    State,
+    SubmitUncertain,
+)
 from pollers import _loop as module
 from pollers._core.callbacks import LATE, Loss
 from pollers._core.model import Phase
@@ -228,6 +238,32 @@ def test_a_submit_is_refused_after_the_poller_stopped(refused: bool, run: Any) -
                     await found.result()
             else:
                 assert isinstance(await found.result(), JobSucceeded)
+
+    run(main)
+
+
+def test_searches_that_work_do_not_hide_looks_that_fail(run: Any) -> None:
+    """A job whose last look does not come about expires in time, and it is said why."""
+    shop = Shop()
+    shop.always = lambda ids: DOWN
+
+    async def main() -> None:
+        async with shop.poller(grace=500.0, final_grace=30.0) as poller:
+            job = await poller.watch(shop.add("a", at=NEVER), deadline=10.0)
+            other = await poller.watch(shop.add("b", at=NEVER))
+            await poller.submit(shop.vanish)
+            event = await job.result()
+            assert isinstance(event, JobExpired)
+            assert event.cause is not None
+            assert "down" in event.cause
+            assert 40.0 <= now() <= 45.0
+            assert len(shop.searched) > 4
+            await anyio.sleep(100.0)
+            assert [one.code for one in poller.health().problems] == ["no_progress"]
+            await other.unwatch()
+            await anyio.sleep(20.0)
+            assert poller.health().ok
+            assert poller.snapshot()["sources"][0]["trouble"] is None
 
     run(main)
 
