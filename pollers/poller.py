@@ -579,6 +579,8 @@ class Poller:
         given.upload(upload)
         await self._started()
         self._check_running()
+        if self._stopping:  # the id could hardly be stored any more
+            raise PollerStopped("the poller is being stopped")
         loop = self._loop_for(kind, account)
         now = self.wall()
         new = NewJob(

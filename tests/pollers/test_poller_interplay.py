@@ -103,6 +103,28 @@ def test_a_job_can_be_settled_before_its_page_is_read(run: Any) -> None:
     run(main)
 
 
+def test_a_job_not_taken_up_yet_is_its_own_source_s(run: Any) -> None:
+    """Two sources of one shard: the other one neither names it nor looks at it."""
+    shop, other = Shop(takes=100.0), Shop()
+
+    async def main() -> None:
+        store = await left_behind(shop)
+        names = [other.add(f"o{i}", at=NEVER) for i in range(LEFT)]
+        async with make_poller(other.source(kind="others"), store=store) as poller:
+            await poller.watch_many(names, deadline=None)
+        sources = [other.source(kind="others", batch=50), shop.source(batch=50)]
+        async with make_poller(*sources, store=store) as poller:
+            await poller.settle(LEFT + 1, remote_id="J1")
+            others, jobs = (loop.watch.jobs for loop in poller._loops)
+            assert LEFT + 1 in jobs
+            assert LEFT + 1 not in others
+            job = await poller.job("J1", kind="jobs")
+            assert job is not None
+            assert isinstance(await job.result(), JobSucceeded)
+
+    run(main)
+
+
 # -- waiting for a job whose page was not read yet ------------------------------------------------
 
 
@@ -238,6 +260,27 @@ def test_a_submit_is_refused_after_the_poller_stopped(refused: bool, run: Any) -
                     await found.result()
             else:
                 assert isinstance(await found.result(), JobSucceeded)
+
+    run(main)
+
+
+def test_nothing_is_submitted_any_more_while_the_poller_stops(run: Any) -> None:
+    """It delivers its last events, and could not store the id."""
+    shop = Shop()
+
+    async def slow(_event: Any) -> None:
+        await anyio.sleep(3.0)
+
+    async def main() -> None:
+        async with shop.poller(sinks=[slow]) as poller:
+            await poller.watch(shop.add("a", at=NEVER))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(poller.stop)
+                await anyio.sleep(1.0)
+                assert poller.stopped is None
+                await stop_of(poller.submit(shop.upload))
+            assert [job.key.remote_id for job in await poller.jobs()] == ["a"]
+        assert shop.called == []
 
     run(main)
 
