@@ -211,11 +211,13 @@ def test_what_is_saved_is_told_as_what_it_is(run: Any) -> None:
     async def main() -> None:
         store = await left_behind(shop, uncertain=False)
         async with shop.poller(store=store, observe=observer) as poller:
-            await poller.submit(shop.upload)
             await poller.watch_many([f"w{i}" for i in range(LEFT)])
+            await anyio.sleep(20.0)  # all pages are read
+            await poller.submit(shop.upload)
             await poller.watch_many(["new", "new"])
+            await poller.watch("new")
         stored = [one for one in observer.saved if one.keys() <= {"submitting", "watching"}]
-        assert stored == [{"submitting": 1}, {"watching": 1}, {}, {"watching": 1}]
+        assert stored == [{}, {"submitting": 1}, {"watching": 1}, {"watching": 1}, {}]
 
     run(main)
 
