@@ -530,7 +530,7 @@ class Poller:
                 for job_id, data in pairs[start : start + TRANSACTION]
             ]  # fmt: skip
             jobs = await loop.register(new, again=again)
-            handles += [JobHandle(self, job) for job in jobs]
+            handles += [loop.submits.handle(job.rid) or JobHandle(self, job) for job in jobs]
         return handles
 
     async def submit(

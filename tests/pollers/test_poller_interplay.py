@@ -103,6 +103,23 @@ def test_a_job_can_be_settled_before_its_page_is_read(run: Any) -> None:
     run(main)
 
 
+def test_who_watches_a_token_after_a_restart_learns_the_id(run: Any) -> None:
+    """An app remembers the id of its handle, which was the token."""
+    shop = Shop(takes=100.0)
+
+    async def main() -> None:
+        store = await left_behind(shop)
+        async with shop.poller(store=store) as poller:
+            known = await poller.watch("J1")
+            job = await poller.watch(shop.called[0])
+            assert job.id == shop.called[0]
+            await poller.settle(job, remote_id="J1")
+            assert (job.id, job.rid) == ("J1", known.rid)
+            assert isinstance(await job.result(), JobSucceeded)
+
+    run(main)
+
+
 def test_a_job_not_taken_up_yet_is_its_own_source_s(run: Any) -> None:
     """Two sources of one shard: the other one neither names it nor looks at it."""
     shop, other = Shop(takes=100.0), Shop()
