@@ -126,9 +126,7 @@ class Watch:
                 self.callbacks.hint_of_stranger(name, now)
                 continue
             watched += 1
-            self.callbacks.late(
-                name, now
-            )  # its end is being saved, or a row of this name has ended
+            self.callbacks.late(name, now)  # its end is being saved, or that of an earlier row
             due = self.callbacks.hint(rid, now)
             if due is not None:
                 self._turns.hasten(self.jobs[rid].slot, due)
@@ -337,7 +335,7 @@ class Watch:
                 )  # fmt: skip
                 over.append((one.rid, ending))
                 self._put_off[one.slot] = (
-                    INFINITE  # it may stand there twice, for the job before, too
+                    INFINITE  # it may stand there twice: for the job before, too
                 )
                 continue
             # if looks work, its own is due: wait for it

@@ -665,9 +665,8 @@ class Poller:
             if isinstance(event, JobUncertain):
                 raise SubmitUncertain(event)
             self._check_running()
-            await (
-                news.wait()
-            )  # registered a moment ago, or left by an earlier run: not yet in our hands
+            # registered a moment ago, or left by an earlier run: not yet in our hands
+            await news.wait()
 
     # -- callbacks ----------------------------------------------------------------------------
 
