@@ -82,6 +82,8 @@ class Loop:
         self.stalls = poller.stalls.setdefault(self.shard, Stalls())
         self._failing_since = 0.0
         """When the first of the looks that failed in a row did."""
+        self._looks_fail = False
+        """Whether the last look failed, whatever searches do."""
         self._told: set[str] = set()
         self._keep_at = 0.0
         self._relies = False
@@ -115,6 +117,17 @@ class Loop:
             self._add(rows)
         self._loaded = rows[-1].rid if len(rows) == PAGE else None
 
+    async def take_up(self, rid: int) -> None:
+        """Take up one job now, if an earlier run left it and its page was not read yet."""
+        if self._loaded is None:
+            return
+        async with self._committing:
+            rows = await self.poller.store.rows([rid])
+            self._add(
+                job for job in rows
+                if not job.state.ended and job.key == self.key(job.key.remote_id)
+            )  # fmt: skip
+
     @property
     def idle(self) -> bool:
         """Whether it has nothing to look at, and nothing to look for."""
@@ -142,14 +155,21 @@ class Loop:
         with self._writing() as events:
             jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
             if self.poller.telling.heard:
-                fresh = {job.rid for job in jobs if job.version == 1} - self.watch.jobs.keys()
-                events["watching"] = len(fresh)
+                events.update(self._stored_now(new, jobs).values())
         live = [job for job in jobs if not job.state.ended]
         for start in range(0, len(live), PAGE):
             self._add(live[start : start + PAGE])
             await anyio.lowlevel.checkpoint()  # others have something to do too
         self.poller.registered(await self.poller.store.head())
         return jobs
+
+    def _stored_now(self, new: Sequence[NewJob], jobs: Sequence[Job]) -> dict[int, str]:
+        """The rows that a registration made, not those that were known, with their events."""
+        return {
+            job.rid: str(job.state)
+            for given, job in zip(new, jobs, strict=True)
+            if (job.version, job.created_at) == (1, given.created_at) and not self.holds(job.rid)
+        }
 
     def _add(self, jobs: Iterable[Job]) -> None:
         now, wall = anyio.current_time(), self.poller.wall()
@@ -233,8 +253,10 @@ class Loop:
             self._tell_look(
                 jobs, anyio.current_time(), code=error.code, reason=error.reason or "error"
             )
+            self._looks_fail = True
             await self._look_failed(error)
             return
+        self._looks_fail = False
         jobs = self._count_asked()
         now = anyio.current_time()
         self._hold_until = max(self.asked_at + self.source.spacing, now)
@@ -257,7 +279,7 @@ class Loop:
         Where a limit is narrow, who leaves the line too early is overtaken by the other sources of
         the account.  A job that is watched meanwhile has its final grace before it is overdue.
         """
-        left = self.watch.next_overdue() - anyio.current_time()
+        left = self.watch.next_expiry() - anyio.current_time()
         return max(LOOK_MAX_WAIT, min(left, self.poller.pace.final_grace))
 
     def _count_asked(self) -> int:
@@ -283,7 +305,8 @@ class Loop:
             matches = ()
         now = anyio.current_time()
         self._hold_until = now + self.source.spacing
-        self.tally.looked(0, (), now)
+        if not (self._looks_fail and self.watch.jobs):  # of which this says nothing
+            self.tally.looked(0, (), now)
         await self.submits.found(lost, matches, asked=asked)
         await self._commit([], self._resumed())
 

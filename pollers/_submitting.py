@@ -93,7 +93,7 @@ class Submits:
         except Exception as error:
             one.trouble = told(error)
             if surely_not_done(error):
-                await self._end(one, partial(core.refused, cause=one.trouble))
+                await self._refuse(one)
                 raise
             log.warning(
                 "pollers.submit_lost", kind=one.job.key.kind, account=one.job.key.account,
@@ -114,6 +114,13 @@ class Submits:
                 token=one.handle.id, id=remote_id,
             )  # fmt: skip
         return one.handle
+
+    async def _refuse(self, one: Open) -> None:
+        try:
+            await self._end(one, partial(core.refused, cause=one.trouble))
+        except StoreError:
+            if self._loop.poller.stopped is None:
+                raise  # else the next run finds nothing, and says so
 
     def _id_in(self, body: Any, one: Open) -> str:
         read = getattr(self._loop.source, "submitted_id", None)

@@ -126,6 +126,7 @@ class Watch:
                 self.callbacks.hint_of_stranger(name, now)
                 continue
             watched += 1
+            self.callbacks.late(name, now)  # its end is being saved, or that of an earlier row
             due = self.callbacks.hint(rid, now)
             if due is not None:
                 self._turns.hasten(self.jobs[rid].slot, due)
@@ -139,9 +140,9 @@ class Watch:
 
     def next_overdue(self) -> float:
         """When something other than a look is next to be done (``overdue``)."""
-        return min(self._next_expiry(), self.callbacks.next_verdict(), self._replan_at)
+        return min(self.next_expiry(), self.callbacks.next_verdict(), self._replan_at)
 
-    def _next_expiry(self) -> float:
+    def next_expiry(self) -> float:
         """When the next job has waited long enough for its last look."""
         return self._overdue.first()
 
@@ -333,6 +334,9 @@ class Watch:
                     children=self._children.get(one.rid, ()),
                 )  # fmt: skip
                 over.append((one.rid, ending))
+                self._put_off[one.slot] = (
+                    INFINITE  # it may stand there twice: for the job before, too
+                )
                 continue
             # if looks work, its own is due: wait for it
             again = given_up if blocked else now + max(self._pace.final_grace, 1.0)
@@ -352,7 +356,7 @@ class Watch:
         self._replanned = min(begin + REPLANNED, len(jobs.rid))
         for slot in range(begin, self._replanned):
             one = Watched(jobs, slot)
-            if self._turns.is_ahead(slot, now):
+            if self._turns.is_ahead(slot, now) or self._dear_turns.is_ahead(slot, now):
                 seen = one.alive_at - one.submitted
                 at = one.alive_at + max(self._pace.min_interval, self._interval(one, seen))
                 self._turns.hasten(slot, max(now, at))

@@ -31,7 +31,7 @@ from pollers._core.events import (
     seq_of,
 )
 from pollers._core.looks import PRICE
-from pollers._core.model import Job, JobKey, NewJob, Shard, State
+from pollers._core.model import NAMELESS, Job, JobKey, NewJob, Shard, State
 from pollers._core.stalls import Stalls
 from pollers._handle import JobHandle
 from pollers._health import Health
@@ -530,7 +530,7 @@ class Poller:
                 for job_id, data in pairs[start : start + TRANSACTION]
             ]  # fmt: skip
             jobs = await loop.register(new, again=again)
-            handles += [JobHandle(self, job) for job in jobs]
+            handles += [loop.submits.handle(job.rid) or JobHandle(self, job) for job in jobs]
         return handles
 
     async def submit(
@@ -579,6 +579,8 @@ class Poller:
         given.upload(upload)
         await self._started()
         self._check_running()
+        if self._stopping:  # the id could hardly be stored any more
+            raise PollerStopped("the poller is being stopped")
         loop = self._loop_for(kind, account)
         now = self.wall()
         new = NewJob(
@@ -607,6 +609,7 @@ class Poller:
         self._check_running()
         rid = job if isinstance(job, int) else job.rid
         for loop in self._loops:
+            await loop.take_up(rid)
             handle = await loop.submits.name(rid, remote_id, at_once=False)
             if handle is not None:
                 return handle
@@ -619,7 +622,11 @@ class Poller:
         await self._started()
         loop = self._loop_for(kind, account)
         found = await self._read(self.store.find(loop.key(job_id)))
-        return (loop.submits.handle(found.rid) or JobHandle(self, found)) if found else None
+        if found is None:
+            return None
+        if found.state in NAMELESS:
+            await self._read(loop.take_up(found.rid))
+        return loop.submits.handle(found.rid) or JobHandle(self, found)
 
     async def jobs(self, *, state: State | str | None = None) -> list[Job]:
         """The rows of all jobs, or of those in one state."""
@@ -644,19 +651,22 @@ class Poller:
 
     async def result_of(self, rid: int) -> Terminal:
         """The terminal event of a job, when it comes."""
-        while any(loop.holds(rid) for loop in self._loops):
+        while True:
+            while any(loop.holds(rid) for loop in self._loops):
+                self._check_running()
+                await self._waiting.setdefault(rid, anyio.Event()).wait()
+            news = self.news
+            row = await self._read(self.store.last_event(rid))
+            if row is None:
+                raise JobPruned(f"the job of row {rid} ended and was pruned (keep={self._keep})")
+            event = event_of(row, self.store.uuid)
+            if isinstance(event, TERMINAL):
+                return event
+            if isinstance(event, JobUncertain):
+                raise SubmitUncertain(event)
             self._check_running()
-            await self._waiting.setdefault(rid, anyio.Event()).wait()
-        row = await self._read(self.store.last_event(rid))
-        if row is None:
-            raise JobPruned(f"the job of row {rid} ended and was pruned (keep={self._keep})")
-        event = event_of(row, self.store.uuid)
-        if isinstance(event, TERMINAL):
-            return event
-        if isinstance(event, JobUncertain):
-            raise SubmitUncertain(event)
-        await self.news.wait()  # registered a moment ago, and not yet in our hands
-        return await self.result_of(rid)
+            # registered a moment ago, or left by an earlier run: not yet in our hands
+            await news.wait()
 
     # -- callbacks ----------------------------------------------------------------------------
 

@@ -206,8 +206,7 @@ class Callbacks:
     def hint_of_stranger(self, name: str, now: float) -> None:
         """Somebody speaks of a job that isn't watched: not any more, not yet, or never."""
         self.heard += 1
-        if self._silent.pop(name, None) is not None:
-            self._announced(now, now)
+        if self.late(name, now):
             return
         self.strange += 1
         if len(name) > LONGEST_ID:
@@ -216,6 +215,13 @@ class Callbacks:
         self._kept.move_to_end(name)
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
+
+    def late(self, name: str, now: float) -> bool:
+        """A hint that our own look was faster than: whether there is such an end."""
+        if self._silent.pop(name, None) is None:
+            return False
+        self._announced(now, now)
+        return True
 
     def begin(self, rid: int, name: str, now: float) -> None:
         """A job is watched from now on; it may have been spoken of before."""

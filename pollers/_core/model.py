@@ -47,6 +47,9 @@ class State(StrEnum):
 
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.EXPIRED, State.CANCELLED})
 
+NAMELESS = frozenset({State.SUBMITTING, State.UNCERTAIN})
+"""A job that has no remote id yet; its token stands in the place of it."""
+
 MOVES: Mapping[State, frozenset[State]] = {
     State.SUBMITTING: frozenset({State.WATCHING, State.UNCERTAIN, State.FAILED, State.CANCELLED}),
     State.UNCERTAIN: frozenset({State.WATCHING, State.CANCELLED}),

@@ -275,3 +275,16 @@ def test_an_overdue_job_whose_look_may_come_is_waited_for() -> None:
     assert [rid for rid, _ in watch.overdue(now=190.5, wall=190.5, blocked="down", since=0.0)] == [
         1
     ]
+
+
+def test_a_job_expires_once_though_its_slot_had_another_of_that_second() -> None:
+    """More have their deadline in one second than are opened at once; a row is changed once."""
+    watch = Watch(Pace(final_grace=30.0), 20, lambda: 0.0)
+    last = PART + 100
+    for rid in range(1, last + 1):
+        watch.add(row(rid, deadline=10.0), now=0.0, wall=0.0, first_look=0.05)
+    assert watch.next_overdue() == 40.0
+    watch.remove(last)
+    watch.add(row(last + 1, deadline=10.2), now=0.0, wall=0.0, first_look=0.05)
+    over = [rid for rid, _ in watch.overdue(now=100.0, wall=100.0, blocked="down", since=0.0)]
+    assert sorted(over) == [*range(1, last), last + 1]
