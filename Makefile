@@ -50,7 +50,7 @@ test-fork:
 	$(MAKE) VENV=.venv-fork .venv-fork/.dev
 	.venv-fork/bin/python -m pip uninstall --quiet --yes backoff
 	.venv-fork/bin/python -m pip install --quiet 'python-backoff>=3'
-	.venv-fork/bin/python -m pytest -n auto -m 'not slow'
+	SEEDS=200 .venv-fork/bin/python -m pytest -n auto -m 'not slow'
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

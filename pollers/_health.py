@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pollers._core.model import State
 from pollers._log import fit_to_tell
 from pollers._loop import Loop
 from pollers._snapshot import Inside
@@ -22,7 +23,7 @@ REMEMBERED = 60.0
 """Seconds for which a slow write is told of, if none came after it."""
 
 ProblemCode = Literal[
-    "not_started", "stopped", "stalled", "no_progress", "store_slow", "sink_behind"
+    "not_started", "stopped", "stalled", "no_progress", "uncertain", "store_slow", "sink_behind"
 ]
 
 
@@ -32,9 +33,10 @@ class Problem:
 
     Attributes:
         code: ``not_started``; ``stopped`` (its loop has ended); ``stalled`` (the provider refuses the
-            account); ``no_progress`` (looks are due, and none succeeds); ``store_slow``;
+            account); ``no_progress`` (looks are due, and none succeeds); ``uncertain`` (the reply to
+            a submit was lost, and somebody has to say what became of it); ``store_slow``;
             ``sink_behind``.
-        about: the account, the source (``videos of default``) or the sink; empty for the of.
+        about: the account, the source (``videos of default``) or the sink; empty for the poller.
         text: what is wrong, for people.
         since: aware, UTC; None if that is not known.
     """
@@ -75,7 +77,9 @@ def health(of: Inside, *, stuck: float, slow: float, late: float) -> Health:
     """What ``Poller.health`` says."""
     if of.state != "running":
         return Health(alive=False, problems=(_not_running(of),))
-    problems = (*_stalls(of), *_stuck(of, stuck), *_slow(of, slow), *_late(of, late))
+    problems = (
+        *_stalls(of), *_stuck(of, stuck), *_uncertain(of), *_slow(of, slow), *_late(of, late),
+    )  # fmt: skip
     return Health(alive=True, problems=problems)
 
 
@@ -110,6 +114,16 @@ def _stuck(of: Inside, limit: float) -> Iterator[Problem]:
             code="no_progress", about=_name(loop), since=_utc(of.wall - (of.now - since)),
             text=f"looks are due, and none has succeeded for {of.now - since:.0f} s: {why}",
         )  # fmt: skip
+
+
+def _uncertain(of: Inside) -> Iterator[Problem]:
+    for loop in of.loops:
+        if count := loop.submits.counts()[State.UNCERTAIN]:
+            yield Problem(
+                code="uncertain", about=_name(loop), since=None,
+                text=f"submits whose reply was lost and that can't be found: {count}. Look at the "
+                "provider, then poller.settle or unwatch them: poller.jobs(state='uncertain')",
+            )  # fmt: skip
 
 
 def _slow(of: Inside, limit: float) -> Iterator[Problem]:

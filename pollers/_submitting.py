@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Upload = Callable[[Intent], Awaitable[Any]]
 
-LEFT_BEHIND = "the process ended before it knew the reply"
+LEFT_BEHIND = "the process ended, or stopped its call, before it knew the reply"
 
 
 class Open:
@@ -353,4 +353,7 @@ def shape_of(value: Any) -> str:
     """What something is, without what is in it."""
     if isinstance(value, Mapping):
         return f"a mapping with {', '.join(sorted(map(str, value))) or 'nothing in it'}"
-    return repr(value) if value is None or value == "" else f"a {type(value).__name__}"
+    if value is None or value == "":
+        return repr(value)
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -342,7 +342,7 @@ def test_an_exception_that_no_guard_saw_proves_nothing(error: Exception, run: An
         (None, "None"),
         ("", "''"),
         ([1], "a list"),
-        (17, "a int"),
+        (17, "an int"),
         (httpx.Response(200, json={"x": 1}), "a mapping with x"),
     ],
 )
