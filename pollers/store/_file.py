@@ -38,8 +38,8 @@ SCHEMA = (
         ended_at REAL, looks INTEGER NOT NULL, data TEXT, features TEXT,
         last_seq INTEGER NOT NULL)""",
     "CREATE INDEX job_key ON job (shard, kind, remote_id, rid)",
-    """CREATE INDEX job_live ON job (shard, kind, rid)
-        WHERE state IN ('submitting', 'watching', 'uncertain')""",
+    # of what has not ended; telling that by the state would cost more with every row
+    "CREATE INDEX job_live ON job (shard, kind, rid) WHERE ended_at IS NULL",
     "CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL",
     """CREATE TABLE outbox (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, rid INTEGER NOT NULL, version INTEGER NOT NULL,

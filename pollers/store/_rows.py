@@ -24,7 +24,7 @@ from pollers._core.model import (
     State,
     Transition,
 )
-from pollers._core.step import opening
+from pollers._core.step import first_row, opening_data
 from pollers.store.base import Fenced, StoreError
 
 _JOB = """rid, shard, kind, remote_id, version, state, status, cause, reason, created_at,
@@ -39,7 +39,7 @@ _NEWEST_OF = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT (
         SELECT max(rid) FROM job WHERE shard = owner.id AND kind = owner.kind AND remote_id = column1
     ) FROM (SELECT ({_SHARD_ID}) AS id, ? AS kind) AS owner, (VALUES {{}}))"""  # noqa: S608
 _ACTIVE = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID})
-    AND state IN ('submitting', 'watching', 'uncertain') AND rid > ?"""  # noqa: S608
+    AND ended_at IS NULL AND rid > ?"""  # noqa: S608
 _ACTIVE_OF_ALL = f"{_ACTIVE} ORDER BY rid LIMIT ?"
 _ACTIVE_OF_KIND = f"{_ACTIVE} AND kind = ? ORDER BY rid LIMIT ?"
 _SOME = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT value FROM json_each(?))
@@ -131,24 +131,34 @@ def _register(
     """The same for jobs of one kind; each of them is looked up and written with all others."""
     last = _sequence(db, "job")
     newest = _find_all(db, owner, kind, [new.key.remote_id for new in jobs])
-    fresh: list[Transition] = []
+    fresh: list[Job] = []
     answer: list[Job] = []
     for new in jobs:
         job = newest.get(new.key.remote_id)
         if job is None or (again and job.state.ended):
-            fresh.append(opening(new, last + len(fresh) + 1))
-            job = newest[new.key.remote_id] = fresh[-1].after
+            job = newest[new.key.remote_id] = first_row(new, last + len(fresh) + 1)
+            fresh.append(job)
         answer.append(job)
     number = Numbers(db)[owner]
     first = _sequence(db, "outbox") + 1
     db.executemany(
         _INSERT_JOB,
-        (
-            (one.after.rid, number, kind, one.after.key.remote_id, *_changing(one.after), seq)
-            for seq, one in enumerate(fresh, first)
-        ),
+        [
+            (job.rid, number, kind, job.key.remote_id, *_changing(job), seq)
+            for seq, job in enumerate(fresh, first)
+        ],
     )
-    _tell(db, fresh, first, [None] * len(fresh), Numbers(db))
+    untold = _encode(opening_data(None)).decode()
+    db.executemany(
+        _INSERT_EVENT,
+        [
+            (
+                seq, job.rid, 1, number, kind, job.key.remote_id, _WORDS[job.state], job.created_at,
+                untold if job.data is None else _encode(opening_data(job.data)).decode(), None,
+            )
+            for seq, job in enumerate(fresh, first)
+        ],
+    )  # fmt: skip
     return answer
 
 
