@@ -199,9 +199,9 @@ def commit(
         _NAME_JOB,
         ((one.after.key.remote_id, one.after.rid) for one in transitions if one.type == NAMING),
     )
-    _tell(db, transitions, first, before, numbers)
     rows = [_row(seq, one) for seq, one in enumerate(transitions, first)]
-    rows += _announce(db, shard, notices, number)
+    rows += _announced(db, shard, notices, number, first + len(rows))
+    _tell(db, rows, (*before, *[None] * len(notices)), numbers)
     db.executemany(
         "INSERT INTO blob VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
         ((number, name, value) for name, value in blobs.items()),
@@ -304,50 +304,35 @@ def _before(db: sqlite3.Connection, transitions: Sequence[Transition], first: in
 
 
 def _tell(
-    db: sqlite3.Connection,
-    transitions: Sequence[Transition],
-    first: int,
-    before: Sequence[int | None],
-    numbers: Numbers,
+    db: sqlite3.Connection, rows: Sequence[EventRow], before: Iterable[int | None], numbers: Numbers
 ) -> None:
-    """Write an event for each, numbered from ``first``."""
     db.executemany(
         _INSERT_EVENT,
         (
             (
-                seq, one.after.rid, one.after.version, numbers[_owner(one.after.key)],
-                one.after.key.kind, one.after.key.remote_id, one.type, one.at,
-                _encode(one.data).decode(), prev,
+                row.seq, row.rid, row.version, numbers[_name(row.shard)], row.kind, row.subject,
+                row.type, row.at, _encode(row.data).decode(), prev,
             )
-            for seq, (one, prev) in enumerate(zip(transitions, before, strict=True), first)
+            for row, prev in zip(rows, before, strict=True)
         ),
     )  # fmt: skip
 
 
-def _announce(
-    db: sqlite3.Connection, shard: Shard, notices: Sequence[Notice], number: int
+def _announced(
+    db: sqlite3.Connection, shard: Shard, notices: Sequence[Notice], number: int, first: int
 ) -> list[EventRow]:
+    """Notices as events, numbered from ``first``."""
     if not notices:
         return []
     told = db.execute("SELECT notices FROM shard WHERE id = ?", (number,)).fetchone()[0]
     db.execute("UPDATE shard SET notices = ? WHERE id = ?", (told + len(notices), number))
-    first = _sequence(db, "outbox") + 1
-    rows = [
+    return [
         EventRow(
             seq=first + i, rid=0, version=told + i + 1, shard=shard, kind="",
             subject=shard.account, type=one.type, at=one.at, data=one.data,
         )
         for i, one in enumerate(notices)
     ]  # fmt: skip
-    db.executemany(
-        _INSERT_EVENT,
-        (
-            (row.seq, 0, row.version, number, "", row.subject, row.type, row.at,
-             _encode(row.data).decode(), None)
-            for row in rows
-        ),
-    )  # fmt: skip
-    return rows
 
 
 def _name(shard: Shard) -> Name:
