@@ -24,6 +24,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 RECORD_VERSION = 1
 """Carried by every stored record, so that an old one can always be read."""
 
@@ -78,8 +81,7 @@ class Shard:
     bucket: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class JobKey:
+class JobKey(Struct, frozen=True, gc=False):  # many are made and kept: let them be cheap
     """What makes a job the same job."""
 
     provider: str
@@ -127,8 +129,7 @@ class Job:
     and ``children`` once it has ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
+class NewJob(Struct, frozen=True, kw_only=True):
     """A job to be registered: one to be watched, or one that is about to be submitted."""
 
     key: JobKey
@@ -137,7 +138,7 @@ class NewJob:
     deadline: float | None = None
     submitted_at: float | None = None
     data: Any = None
-    features: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,14 +25,26 @@ class IllegalMove(AssertionError):  # noqa: N818  # a mistake of ours, not a con
 
 def opening(new: NewJob, rid: int) -> Transition:
     """The first transition of a job: it is being watched, or submitted."""
-    job = Job(
+    job = first_row(new, rid)
+    return Transition(
+        after=job, type=new.state.value, at=new.created_at, data=opening_data(new.data)
+    )
+
+
+def first_row(new: NewJob, rid: int) -> Job:
+    """A job's row as it is made."""
+    return Job(
         rid=rid, version=1, key=new.key, state=new.state, created_at=new.created_at,
         submitted_at=new.submitted_at, deadline=new.deadline, data=new.data,
         features=new.features,
     )  # fmt: skip
-    return Transition(
-        after=job, type=new.state.value, at=new.created_at, data=_data(job, new.created_at)
-    )
+
+
+def opening_data(user_data: Any) -> dict[str, Any]:
+    """What the event of a first transition tells; the same for all who have no data of their own."""
+    return {
+        "v": V, "status": None, "cause": None, "elapsed": 0.0, "looks": 0, "user_data": user_data,
+    }  # fmt: skip
 
 
 def step(

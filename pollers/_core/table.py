@@ -60,8 +60,8 @@ class Index:
     def put(self, rid: int, slot: int) -> None:
         """Enter a job that isn't in it."""
         self._size += 1
-        if not self._rids or (rid > self._rids[-1][-1] and len(self._rids[-1]) >= BLOCK):
-            self._insert_block(len(self._rids), array("q", (rid,)), array("i", (slot,)))
+        if not self._rids or rid > self._rids[-1][-1]:
+            self._append(rid, slot)
             return
         block = max(0, bisect_right(self._firsts, rid) - 1)
         rids, slots = self._rids[block], self._slots[block]
@@ -84,6 +84,13 @@ class Index:
         if not self._rids[block]:
             del self._firsts[block], self._rids[block], self._slots[block]
         return slot
+
+    def _append(self, rid: int, slot: int) -> None:
+        if self._rids and len(self._rids[-1]) < BLOCK:
+            self._rids[-1].append(rid)
+            self._slots[-1].append(slot)
+        else:
+            self._insert_block(len(self._rids), array("q", (rid,)), array("i", (slot,)))
 
     def _locate(self, rid: int) -> tuple[int, int]:
         """The block and the place in it; a place of -1 for an id that isn't in it."""
@@ -161,7 +168,8 @@ class Table(Mapping[int, "Watched"]):
         self.told[slot] = _NOTHING
         for column in self.predictors.values():
             column[slot] = math.nan
-        self.note(slot, job.features)
+        if job.features:
+            self.note(slot, job.features)
         self._index.put(job.rid, slot)
         return Watched(self, slot)
 

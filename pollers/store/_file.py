@@ -20,10 +20,7 @@ from pollers.store.base import BadStore, StoreBusy
 
 APPLICATION_ID = 0x706F6C6C
 """``poll`` in ASCII, in the header of each of our files."""
-VERSION = 2
-
-LIVE_INDEX = """CREATE INDEX IF NOT EXISTS job_live ON job (shard, kind, rid)
-    WHERE state IN ('submitting', 'watching', 'uncertain')"""
+VERSION = 3
 
 SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -38,15 +35,16 @@ SCHEMA = (
         rid INTEGER PRIMARY KEY AUTOINCREMENT, shard INTEGER NOT NULL, kind TEXT NOT NULL,
         remote_id TEXT NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, status TEXT,
         cause TEXT, reason TEXT, created_at REAL NOT NULL, submitted_at REAL, deadline REAL,
-        ended_at REAL, looks INTEGER NOT NULL, data TEXT, features TEXT)""",
+        ended_at REAL, looks INTEGER NOT NULL, data TEXT, features TEXT,
+        last_seq INTEGER NOT NULL)""",
     "CREATE INDEX job_key ON job (shard, kind, remote_id, rid)",
-    LIVE_INDEX,
+    # of what has not ended; telling that by the state would cost more with every row
+    "CREATE INDEX job_live ON job (shard, kind, rid) WHERE ended_at IS NULL",
     "CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL",
     """CREATE TABLE outbox (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, rid INTEGER NOT NULL, version INTEGER NOT NULL,
         shard INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, type TEXT NOT NULL,
-        at REAL NOT NULL, data TEXT NOT NULL)""",
-    "CREATE UNIQUE INDEX outbox_job ON outbox (rid, version) WHERE rid > 0",
+        at REAL NOT NULL, data TEXT NOT NULL, prev INTEGER)""",
     "CREATE UNIQUE INDEX outbox_notice ON outbox (shard, version) WHERE rid = 0",
     "CREATE TABLE sink (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID",
     """CREATE TABLE parked (
@@ -139,8 +137,6 @@ def _prepare(path: Path, db: sqlite3.Connection, synchronous: str) -> None:
     if db.execute("PRAGMA page_count").fetchone()[0] == 0:
         create(db)
     identify(path, db)
-    db.execute(LIVE_INDEX)
-    db.execute("DROP INDEX IF EXISTS job_active")  # what files had instead before there were pages
     journal = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if journal != "wal":
         raise BadStore(f"{path}: no write-ahead log is possible here (journal_mode {journal})")

@@ -11,10 +11,15 @@ from pollers.store._rows import EVENT, LARGEST, Shards, event
 
 _PARKED = f"""SELECT sink, reason, {EVENT} FROM parked JOIN outbox USING (seq)
     WHERE (:sink IS NULL OR sink = :sink) ORDER BY seq, sink"""  # noqa: S608
-_OLD_JOBS = """SELECT rid FROM job WHERE ended_at < :before
-    AND (SELECT max(seq) FROM outbox WHERE outbox.rid = job.rid AND outbox.rid > 0) <= :done
+_OLD_JOBS = """SELECT rid, last_seq FROM job WHERE ended_at < :before AND last_seq <= :done
     AND rid NOT IN (SELECT rid FROM outbox WHERE seq IN (SELECT seq FROM parked))
     ORDER BY ended_at, rid LIMIT :limit"""
+_DELETE_EVENTS = """DELETE FROM outbox WHERE seq IN (
+    WITH RECURSIVE event (seq) AS (
+        VALUES (?) UNION
+        SELECT prev FROM outbox JOIN event USING (seq) WHERE prev IS NOT NULL)
+    SELECT seq FROM event)"""
+"""From a job's last one back to its first."""
 _OLD_NOTICES = """SELECT seq FROM outbox INDEXED BY outbox_notice
     WHERE rid = 0 AND at < :before AND seq <= :done
     AND seq NOT IN (SELECT seq FROM parked) ORDER BY seq LIMIT :limit"""
@@ -58,12 +63,10 @@ def prune(db: sqlite3.Connection, before: float, limit: int) -> int:
     values = {"before": before, "done": done, "limit": limit}
     jobs = db.execute(_OLD_JOBS, values).fetchall()
     notices = db.execute(_OLD_NOTICES, values).fetchall()
-    last = max((seq for (seq,) in notices), default=0)
-    for rid in jobs:
-        events = "FROM outbox WHERE rid = ? AND rid > 0"
-        last = max(last, db.execute(f"SELECT max(seq) {events}", rid).fetchone()[0])
-        db.execute(f"DELETE {events}", rid)
-    db.executemany("DELETE FROM job WHERE rid = ?", jobs)
+    lasts = [(seq,) for _, seq in jobs]
+    last = max((seq for (seq,) in (*lasts, *notices)), default=0)
+    db.executemany(_DELETE_EVENTS, lasts)
+    db.executemany("DELETE FROM job WHERE rid = ?", [(rid,) for rid, _ in jobs])
     db.executemany("DELETE FROM outbox WHERE seq = ?", notices)
     if last > pruned(db):
         db.execute("INSERT OR REPLACE INTO meta VALUES ('pruned', ?)", (str(last),))

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from pollers._core.model import (
     State,
     Transition,
 )
-from pollers._core.step import opening
+from pollers._core.step import first_row, opening_data
 from pollers.store.base import Fenced, StoreError
 
 _JOB = """rid, shard, kind, remote_id, version, state, status, cause, reason, created_at,
@@ -38,7 +39,7 @@ _NEWEST_OF = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT (
         SELECT max(rid) FROM job WHERE shard = owner.id AND kind = owner.kind AND remote_id = column1
     ) FROM (SELECT ({_SHARD_ID}) AS id, ? AS kind) AS owner, (VALUES {{}}))"""  # noqa: S608
 _ACTIVE = f"""SELECT {_JOB} FROM job WHERE shard = ({_SHARD_ID})
-    AND state IN ('submitting', 'watching', 'uncertain') AND rid > ?"""  # noqa: S608
+    AND ended_at IS NULL AND rid > ?"""  # noqa: S608
 _ACTIVE_OF_ALL = f"{_ACTIVE} ORDER BY rid LIMIT ?"
 _ACTIVE_OF_KIND = f"{_ACTIVE} AND kind = ? ORDER BY rid LIMIT ?"
 _SOME = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT value FROM json_each(?))
@@ -46,14 +47,16 @@ _SOME = f"""SELECT {_JOB} FROM job WHERE rid IN (SELECT value FROM json_each(?))
 _JOBS = f"""SELECT {_JOB} FROM job WHERE (:all OR shard = :shard)
     AND (:state IS NULL OR state = :state) ORDER BY rid LIMIT :limit"""  # noqa: S608
 _EVENTS = f"SELECT {EVENT} FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
-_LAST = f"""SELECT {EVENT} FROM outbox WHERE rid = ? AND rid > 0
-    ORDER BY version DESC LIMIT 1"""  # noqa: S608
+_LAST = f"""SELECT {EVENT} FROM outbox
+    WHERE seq = (SELECT last_seq FROM job WHERE job.rid = ?)"""  # noqa: S608
+_VERSIONS = """SELECT rid, version, last_seq FROM job
+    WHERE rid IN (SELECT value FROM json_each(?))"""
 
-_INSERT_JOB = f"INSERT INTO job ({_JOB}) VALUES ({', '.join('?' * 16)})"  # noqa: S608
-_INSERT_EVENT = f"INSERT INTO outbox ({EVENT}) VALUES ({', '.join('?' * 9)})"  # noqa: S608
+_INSERT_JOB = f"INSERT INTO job ({_JOB}, last_seq) VALUES ({', '.join('?' * 17)})"  # noqa: S608
+_INSERT_EVENT = f"INSERT INTO outbox ({EVENT}, prev) VALUES ({', '.join('?' * 10)})"  # noqa: S608
 _UPDATE_JOB = """UPDATE job SET version = ?, state = ?, status = ?, cause = ?, reason = ?,
-    created_at = ?, submitted_at = ?, deadline = ?, ended_at = ?, looks = ?, data = ?, features = ?
-    WHERE rid = ? AND version = ?"""
+    created_at = ?, submitted_at = ?, deadline = ?, ended_at = ?, looks = ?, data = ?, features = ?,
+    last_seq = ? WHERE rid = ?"""
 _NAME_JOB = "UPDATE job SET remote_id = ? WHERE rid = ?"
 
 Name = tuple[str, str, str, int]
@@ -128,17 +131,34 @@ def _register(
     """The same for jobs of one kind; each of them is looked up and written with all others."""
     last = _sequence(db, "job")
     newest = _find_all(db, owner, kind, [new.key.remote_id for new in jobs])
-    fresh: list[Transition] = []
+    fresh: list[Job] = []
     answer: list[Job] = []
     for new in jobs:
         job = newest.get(new.key.remote_id)
         if job is None or (again and job.state.ended):
-            fresh.append(opening(new, last + len(fresh) + 1))
-            job = newest[new.key.remote_id] = fresh[-1].after
+            job = newest[new.key.remote_id] = first_row(new, last + len(fresh) + 1)
+            fresh.append(job)
         answer.append(job)
-    numbers = Numbers(db)
-    db.executemany(_INSERT_JOB, (_job_values(one.after, numbers) for one in fresh))
-    _tell(db, fresh, numbers)
+    number = Numbers(db)[owner]
+    first = _sequence(db, "outbox") + 1
+    db.executemany(
+        _INSERT_JOB,
+        [
+            (job.rid, number, kind, job.key.remote_id, *_changing(job), seq)
+            for seq, job in enumerate(fresh, first)
+        ],
+    )
+    untold = _encode(opening_data(None)).decode()
+    db.executemany(
+        _INSERT_EVENT,
+        [
+            (
+                seq, job.rid, 1, number, kind, job.key.remote_id, _WORDS[job.state], job.created_at,
+                untold if job.data is None else _encode(opening_data(job.data)).decode(), None,
+            )
+            for seq, job in enumerate(fresh, first)
+        ],
+    )  # fmt: skip
     return answer
 
 
@@ -168,16 +188,20 @@ def commit(
     _check(db, shard, epoch)
     numbers = Numbers(db)
     number = numbers[_name(shard)]
+    first = _sequence(db, "outbox") + 1
+    before = _before(db, transitions, first)
+    changes = [
+        (*_changing(one.after), seq, one.after.rid) for seq, one in enumerate(transitions, first)
+    ]
     # In the order of the table, which is faster; sorting keeps two steps of one job in their order.
-    for one in sorted(transitions, key=lambda one: one.after.rid):
-        job = one.after
-        if db.execute(_UPDATE_JOB, _change_values(job)).rowcount != 1:
-            raise StoreError(f"job {job.rid} is not at version {job.version - 1}")
-        if one.type == NAMING:  # apart: every statement that sets it has to look after its index
-            db.execute(_NAME_JOB, (job.key.remote_id, job.rid))
-    first = _tell(db, transitions, numbers)
+    db.executemany(_UPDATE_JOB, sorted(changes, key=itemgetter(-1)))
+    db.executemany(  # apart: every statement that sets it has to look after its index
+        _NAME_JOB,
+        ((one.after.key.remote_id, one.after.rid) for one in transitions if one.type == NAMING),
+    )
     rows = [_row(seq, one) for seq, one in enumerate(transitions, first)]
-    rows += _announce(db, shard, notices, number)
+    rows += _announced(db, shard, notices, number, first + len(rows))
+    _tell(db, rows, (*before, *[None] * len(notices)), numbers)
     db.executemany(
         "INSERT INTO blob VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
         ((number, name, value) for name, value in blobs.items()),
@@ -260,47 +284,55 @@ def _sequence(db: sqlite3.Connection, table: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _tell(db: sqlite3.Connection, transitions: Sequence[Transition], numbers: Numbers) -> int:
-    """Write an event for each; the first one's sequence number is returned."""
-    first = _sequence(db, "outbox") + 1
+def _before(db: sqlite3.Connection, transitions: Sequence[Transition], first: int) -> list[int]:
+    """The number of the event before each of these, of the same job; they are numbered from ``first``.
+
+    Each must be for the row's next version.  No index of the outbox guarantees one event per version
+    of a job: this does, as rows and events are written in the same transaction.
+    """
+    rids = [one.after.rid for one in transitions]
+    rows = {rid: (version, last) for rid, version, last in db.execute(_VERSIONS, (_json(rids),))}
+    before: list[int] = []
+    for seq, one in enumerate(transitions, first):
+        job = one.after
+        version, last = rows.get(job.rid, (None, 0))
+        if version != job.version - 1:
+            raise StoreError(f"job {job.rid} is not at version {job.version - 1}")
+        rows[job.rid] = job.version, seq
+        before.append(last)
+    return before
+
+
+def _tell(
+    db: sqlite3.Connection, rows: Sequence[EventRow], before: Iterable[int | None], numbers: Numbers
+) -> None:
     db.executemany(
         _INSERT_EVENT,
         (
             (
-                seq, one.after.rid, one.after.version, numbers[_owner(one.after.key)],
-                one.after.key.kind, one.after.key.remote_id, one.type, one.at,
-                _encode(one.data).decode(),
+                row.seq, row.rid, row.version, numbers[_name(row.shard)], row.kind, row.subject,
+                row.type, row.at, _encode(row.data).decode(), prev,
             )
-            for seq, one in enumerate(transitions, first)
+            for row, prev in zip(rows, before, strict=True)
         ),
     )  # fmt: skip
-    return first
 
 
-def _announce(
-    db: sqlite3.Connection, shard: Shard, notices: Sequence[Notice], number: int
+def _announced(
+    db: sqlite3.Connection, shard: Shard, notices: Sequence[Notice], number: int, first: int
 ) -> list[EventRow]:
+    """Notices as events, numbered from ``first``."""
     if not notices:
         return []
     told = db.execute("SELECT notices FROM shard WHERE id = ?", (number,)).fetchone()[0]
     db.execute("UPDATE shard SET notices = ? WHERE id = ?", (told + len(notices), number))
-    first = _sequence(db, "outbox") + 1
-    rows = [
+    return [
         EventRow(
             seq=first + i, rid=0, version=told + i + 1, shard=shard, kind="",
             subject=shard.account, type=one.type, at=one.at, data=one.data,
         )
         for i, one in enumerate(notices)
     ]  # fmt: skip
-    db.executemany(
-        _INSERT_EVENT,
-        (
-            (row.seq, 0, row.version, number, "", row.subject, row.type, row.at,
-             _encode(row.data).decode())
-            for row in rows
-        ),
-    )  # fmt: skip
-    return rows
 
 
 def _name(shard: Shard) -> Name:
@@ -315,16 +347,12 @@ def _json(value: Any) -> str | None:
     return None if value is None else _encode(value).decode()
 
 
-def _job_values(job: Job, numbers: Numbers) -> tuple[Any, ...]:
-    changing = _change_values(job)
-    return (job.rid, numbers[_owner(job.key)], job.key.kind, job.key.remote_id, *changing[:-2])
-
-
-def _change_values(job: Job) -> tuple[Any, ...]:
+def _changing(job: Job) -> tuple[Any, ...]:
+    """All that a transition may change, but for the remote id."""
     return (
         job.version, _WORDS[job.state], job.status, job.cause, job.reason, job.created_at,
         job.submitted_at, job.deadline, job.ended_at, job.looks, _json(job.data),
-        _json(job.features or None), job.rid, job.version - 1,
+        _json(job.features or None),
     )  # fmt: skip
 
 

@@ -1,9 +1,8 @@
 """``pollers events`` and ``pollers jobs`` where jobs are submitted, as a person runs them."""
 
-from dataclasses import replace
-
 import anyio
 import pytest
+from msgspec import structs
 from test_pollers_cli import run
 
 from pollers._core import submit
@@ -23,7 +22,7 @@ async def fill(path) -> None:
     epoch = await store.acquire(SHARD)
     key = JobKey("memories_ai", "api.memories.ai", "alice", "videos", "")
     new = [
-        NewJob(key=replace(key, remote_id=token), state=State.SUBMITTING, created_at=1.0)
+        NewJob(key=structs.replace(key, remote_id=token), state=State.SUBMITTING, created_at=1.0)
         for token in TOKENS
     ]
     _, second, third = await store.register(SHARD, epoch, new)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from pollers import Intent, Job, JobKey, Match, State
 from pollers._core.events import event_of
@@ -111,7 +112,7 @@ def test_uncertain_tells_why_and_what_to_do(reason: str) -> None:
 
 def test_a_known_id_names_the_row_that_has_it() -> None:
     """The honest end of the other."""
-    other = job(State.WATCHING, rid=3, key=replace(KEY, remote_id="VI1"))
+    other = job(State.WATCHING, rid=3, key=structs.replace(KEY, remote_id="VI1"))
     assert known_as(job(), other, at=NOW).data["cause"] == "VI1 is known already, as job 3"
 
 

@@ -4,6 +4,8 @@
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from pollers._core.model import Job, State
 from pollers.store import Fenced, MemoryStore
 from pollers.store.base import StoreError
@@ -69,7 +71,7 @@ class OpensEverythingWatching(Broken):
     """An intent is taken for a job."""
 
     def _register(self, new, *, again):
-        return super()._register(replace(new, state=State.WATCHING), again=again)
+        return super()._register(structs.replace(new, state=State.WATCHING), again=again)
 
 
 class ReusesRids(Broken):

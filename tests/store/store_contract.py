@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import anyio
 import pytest
+from msgspec import structs
 from store_words import (
     A1,
     A,
@@ -146,11 +147,14 @@ class Contract:
     async def keys_differ_by_each_of_their_parts(self, store: Store) -> None:
         """The same remote id elsewhere is another job."""
         keys = [key("VI1"), key("VI2"), key("VI1", B), key("VI1", kind="scrapes")]
-        keys += [replace(keys[0], provider="memos_cloud"), replace(keys[0], deployment="localhost")]
+        keys += [
+            structs.replace(keys[0], provider="memos_cloud"),
+            structs.replace(keys[0], deployment="localhost"),
+        ]
         rids = []
         for one in keys:
             epoch = await store.acquire(one.shard)
-            (job,) = await store.register(one.shard, epoch, [replace(new(), key=one)])
+            (job,) = await store.register(one.shard, epoch, [structs.replace(new(), key=one)])
             rids.append(job.rid)
         assert rids == [1, 2, 3, 4, 5, 6]
         assert [(await store.find(one)).rid for one in keys] == rids
@@ -370,7 +374,7 @@ class Contract:
     async def load_active_gives_pages(self, store: Store) -> None:
         """Behind a row, at most so many, and of one kind where it is said."""
         epoch, jobs = await begun(store, "VI1", "VI2", "VI3", "VI4")
-        songs = [replace(new(name), key=key(name, kind="songs")) for name in ("VI1", "VI5")]
+        songs = [structs.replace(new(name), key=key(name, kind="songs")) for name in ("VI1", "VI5")]
         first, last = await store.register(A, epoch, songs)
         await store.commit(A, epoch, [ended(jobs[1])])
         assert await store.load_active(A, limit=2) == [jobs[0], jobs[2]]
@@ -547,6 +551,19 @@ class Contract:
         (again,) = await store.register(A, epoch, [new("VI1")])
         assert (again.rid, again.version, await store.head()) == (3, 1, 5)
         await everything(store)
+
+    async def steps_of_one_commit_are_pruned_like_others(self, store: Store) -> None:
+        """Several of one job, between those of another."""
+        epoch, (one, two) = await begun(store, "VI1", "VI2")
+        again = changed(changed(one).after, "PARSING").after
+        await store.commit(
+            A,
+            epoch,
+            [changed(one), changed(two), changed(changed(one).after, "PARSING"), ended(again)],
+        )
+        assert (await store.last_event(one.rid)).seq == 6
+        assert [await store.prune(1e12), await store.pruned()] == [1, 6]
+        assert [event.seq for event in await store.events(0)] == [2, 4]
 
     async def what_has_not_ended_is_never_pruned(self, store: Store) -> None:
         """However old it is."""

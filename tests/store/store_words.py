@@ -37,8 +37,13 @@ def new(remote_id: str = "VI1", shard: Shard = A, *, at: float = 1.0, **more: An
     return NewJob(key=key(remote_id, shard), created_at=at, **more)
 
 
+def live(job: Job, state: State = State.WATCHING) -> Job:
+    """The tests let jobs live again, to have more to try."""
+    return replace(job, state=state, ended_at=None)
+
+
 def changed(job: Job, status: str = "UNPARSE", *, at: float = 2.0) -> Transition:
-    after = replace(job, version=job.version + 1, state=State.WATCHING, status=status, looks=1)
+    after = replace(live(job), version=job.version + 1, status=status, looks=1)
     return Transition(after=after, type="changed", at=at, data={"status": status})
 
 
@@ -47,7 +52,7 @@ def submitting(token: str = "rp-1", shard: Shard = A, **more: Any) -> NewJob:
 
 
 def named(job: Job, remote_id: str = "VI1", *, at: float = 2.0) -> Transition:
-    return submit.named(replace(job, state=State.SUBMITTING), remote_id, at=at, at_once=True)
+    return submit.named(live(job, State.SUBMITTING), remote_id, at=at, at_once=True)
 
 
 def renamed(job: Job, *, at: float) -> Transition:
@@ -59,17 +64,17 @@ def renamed(job: Job, *, at: float) -> Transition:
 
 def ended(job: Job, *, at: float = 3.0) -> Transition:
     seen = Sighting(remote_id=job.key.remote_id, phase=Phase.SUCCEEDED, status="PARSE")
-    moved = step(replace(job, state=State.WATCHING), seen, at=at, looks=2)
+    moved = step(live(job), seen, at=at, looks=2)
     assert moved is not None
     return moved
 
 
 def expired(job: Job, *, at: float = 4.0) -> Transition:
-    return expire(replace(job, state=State.WATCHING), "deadline", at=at, looks=3)
+    return expire(live(job), "deadline", at=at, looks=3)
 
 
 def cancelled(job: Job, *, at: float = 5.0) -> Transition:
-    return cancel(replace(job, state=State.WATCHING), at=at, looks=4)
+    return cancel(live(job), at=at, looks=4)
 
 
 def notice(kind: str = "stalled", *, at: float = 6.0) -> Notice:
