@@ -25,7 +25,7 @@ from pollers._submitting import Open, Submits
 from pollers._watch import INFINITE, Watch
 from pollers.observe import LookRecord, SaveRecord
 from pollers.sources.base import Asked, Source
-from resilience import CallSettings, FatalError, QuotaError, ResilienceError
+from resilience import CallSettings, FatalError, Guard, QuotaError, ResilienceError
 
 if TYPE_CHECKING:
     from pollers.poller import Poller
@@ -244,9 +244,7 @@ class Loop:
     async def _look(self) -> None:
         self.tally.due(anyio.current_time())
         try:
-            guard = self.source.guard
-            settings: CallSettings = {**_LOOK, "max_wait": self._max_wait()}
-            with guard.using(**settings):  # not a view: a block around the poller would win
+            with self._as_a_look() as guard:
                 sightings = await self.source.look(guard, _Pick(self))
         except ResilienceError as error:
             jobs = self._count_asked()
@@ -273,6 +271,14 @@ class Loop:
             found |= {**self.about, "jobs": jobs, "elapsed": now - self.asked_at if jobs else 0.0}
             self.poller.telling.tell(LookRecord(**found))
 
+    @contextmanager
+    def _as_a_look(self) -> Iterator[Guard]:
+        """The source's guard, in which calls are one attempt of the looks' lane."""
+        guard = self.source.guard
+        settings: CallSettings = {**_LOOK, "max_wait": self._max_wait()}
+        with guard.using(**settings):  # not a view: a block around the poller would win
+            yield guard
+
     def _max_wait(self) -> float:
         """How long a look waits for a quota before the loop takes over again to watch deadlines.
 
@@ -294,8 +300,7 @@ class Loop:
         asked = anyio.current_time()
         self.tally.due(asked)
         try:
-            settings: CallSettings = {**_LOOK, "max_wait": self._max_wait()}
-            with self.source.guard.using(**settings):
+            with self._as_a_look():
                 matches = await self.submits.find(lost)
         except ResilienceError as error:
             if _is_refusal(error) or not isinstance(error, FatalError):

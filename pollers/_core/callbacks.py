@@ -76,7 +76,7 @@ _SURELY = 100.0
 class Loss:
     """The share of ends that no callback announces: 1 until some are announced."""
 
-    __slots__ = ("_at", "_ends", "_missed", "_odds", "_span")
+    __slots__ = ("_at", "_ends", "_missed", "_odds", "_span", "chance")
 
     def __init__(
         self, span: float, *, missed: float = 1.0, ends: float = 1.0, odds: float = 0.0
@@ -88,10 +88,10 @@ class Loss:
         self._ends = ends
         self._odds = odds
         """That they have stopped, to one that they work as they did."""
+        self.chance = self._mean()
+        """That the next end is not announced: ``LEAST`` to 1.  Looks ask more often than it changes."""
 
-    @property
-    def chance(self) -> float:
-        """That the next end is not announced: ``LEAST`` to 1."""
+    def _mean(self) -> float:
         return (self._odds + self._share) / (self._odds + 1.0)
 
     @property
@@ -115,6 +115,7 @@ class Loss:
         self._at = now
         self._missed = left * self._missed + missed
         self._ends = left * self._ends + 1.0
+        self.chance = self._mean()
 
     def dump(self) -> bytes:
         """What is worth keeping, with its version."""
