@@ -162,7 +162,7 @@ async def restart(path: str, port: str, jobs: str, seconds: str) -> dict[str, An
             source.deployment = "127.0.0.1"
             async with Poller(source, store=path) as poller:
                 opened = time.perf_counter() - began
-                watching = poller._loops[0].watch.jobs  # noqa: SLF001  # nothing public counts them
+                watching = poller._engine.loops[0].watch.jobs  # noqa: SLF001  # nothing public counts them
                 while len(watching) < int(jobs) or not first_look:  # noqa: ASYNC110  # no event tells
                     await asyncio.sleep(0.05)
                 loaded = time.perf_counter() - began

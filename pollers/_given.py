@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -11,10 +11,57 @@ import msgspec
 
 from pollers._core.looks import KIND, PREDICTORS
 from pollers._core.submit import NAME
-from pollers._watch import INFINITE
+from pollers._watch import INFINITE, Pace
 from pollers.sinks.base import Sink
 from pollers.sinks.callback import Callback, CallbackSink
 from pollers.sources.base import Source
+
+
+def sources(given: Sequence[Source]) -> None:
+    if not given:
+        raise ValueError("a poller needs at least one source")
+    for source in given:
+        if not callable(getattr(source, "look", None)):
+            raise TypeError(
+                f"{source!r} is not a source: give MemoriesVideos(session) or "
+                "CallableSource(ask, …), and the ids to 'await poller.watch(id)'"
+            )
+        if not source.guard.enforce:  # a rejection would look like an answer without the job
+            raise ValueError(
+                f"the guard of {source.kind!r} has enforce=False: it only watches, and can't tell "
+                "a request that failed from a job that is missing; give the source another"
+            )
+
+
+def pace(
+    *,
+    min_interval: float,
+    max_interval: float,
+    grace: float,
+    final_grace: float,
+    look_price: float,
+) -> Pace:
+    if not 0 < min_interval <= max_interval:
+        raise ValueError(f"min_interval={min_interval!r}: above 0 and at most max_interval")
+    if not 0 < look_price < INFINITE:
+        raise ValueError(f"look_price={look_price!r}: expected seconds, above 0")
+    return Pace(
+        min_interval=min_interval, max_interval=max_interval, grace=grace,
+        final_grace=final_grace, look_price=look_price,
+    )  # fmt: skip
+
+
+def stops_when_refused(on_refused: str) -> bool:
+    if on_refused not in ("stall", "stop"):
+        raise ValueError(f"on_refused={on_refused!r}: 'stall' or 'stop'")
+    return on_refused == "stop"
+
+
+def keep(given: float | timedelta | None) -> float | None:
+    known = None if given is None else seconds(given)
+    if known is not None and not known > 0:
+        raise ValueError(f"keep={given!r}: seconds above 0, or None for ever")
+    return known
 
 
 def sink(given: Callback | Sink) -> Sink:

@@ -14,7 +14,6 @@ import anyio
 import anyio.lowlevel
 
 from pollers._core import schedule
-from pollers._core.events import event_of
 from pollers._core.looks import Looks
 from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, State, Transition
 from pollers._core.stalls import Stalls
@@ -28,7 +27,7 @@ from pollers.sources.base import Asked, Source
 from resilience import CallSettings, FatalError, Guard, QuotaError, ResilienceError
 
 if TYPE_CHECKING:
-    from pollers.poller import Poller
+    from pollers._engine import Engine
 
 UNKNOWN_PAUSE = 60.0
 """Seconds between looks while the API refuses us and neither it nor the policy says when."""
@@ -61,15 +60,15 @@ _LOOK: CallSettings = {
 class Loop:
     """The loop of one source."""
 
-    def __init__(self, poller: "Poller", source: Source) -> None:
-        self.poller = poller
+    def __init__(self, engine: "Engine", source: Source) -> None:
+        self.engine = engine
         self.source = source
         self.shard = Shard(source.provider, source.deployment, source.guard.account)
         self.about = {
             "provider": self.shard.provider, "account": self.shard.account, "kind": source.kind,
         }  # fmt: skip
         told = getattr(source, "watch_options", ())
-        self.watch = Watch(poller.pace, source.batch, poller.chance, told)
+        self.watch = Watch(engine.pace, source.batch, engine.chance, told)
         self.submits = Submits(self)
         self._epoch = 0
         self._loaded: int | None = 0
@@ -79,7 +78,7 @@ class Loop:
         self.asked_at = 0.0
         self._hold_until = 0.0
         self.tally = Tally()
-        self.stalls = poller.stalls.setdefault(self.shard, Stalls())
+        self.stalls = engine.stalls.setdefault(self.shard, Stalls())
         self._failing_since = 0.0
         """When the first of the looks that failed in a row did."""
         self._looks_fail = False
@@ -98,7 +97,7 @@ class Loop:
     async def open(self, epoch: int) -> None:
         """As the owner of the shard, take up what an earlier run left; ``load`` brings the rest."""
         self._epoch = epoch
-        kept = await self.poller.store.blobs(self.shard)
+        kept = await self.engine.store.blobs(self.shard)
         self.watch.looks = Looks.load(kept.get(self._blob))
         self.watch.callbacks.load(kept.get(self._callbacks_blob))
         await self._load_page()
@@ -111,7 +110,7 @@ class Loop:
     async def _load_page(self) -> None:
         # nobody may end a job between its reading and its being watched: it would come back
         async with self._committing:
-            rows = await self.poller.store.load_active(
+            rows = await self.engine.store.load_active(
                 self.shard, kind=self.source.kind, after=self._loaded or 0, limit=PAGE
             )
             self._add(rows)
@@ -122,7 +121,7 @@ class Loop:
         if self._loaded is None:
             return
         async with self._committing:
-            rows = await self.poller.store.rows([rid])
+            rows = await self.engine.store.rows([rid])
             self._add(
                 job for job in rows
                 if not job.state.ended and job.key == self.key(job.key.remote_id)
@@ -153,14 +152,14 @@ class Loop:
 
     async def _register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
         with self._writing() as events:
-            jobs = await self.poller.store.register(self.shard, self._epoch, new, again=again)
-            if self.poller.telling.heard:
+            jobs = await self.engine.store.register(self.shard, self._epoch, new, again=again)
+            if self.engine.telling.heard:
                 events.update(self._stored_now(new, jobs).values())
         live = [job for job in jobs if not job.state.ended]
         for start in range(0, len(live), PAGE):
             self._add(live[start : start + PAGE])
             await anyio.lowlevel.checkpoint()  # others have something to do too
-        self.poller.registered(await self.poller.store.head())
+        self.engine.news.tell_stored(await self.engine.store.head())
         return jobs
 
     def _stored_now(self, new: Sequence[NewJob], jobs: Sequence[Job]) -> dict[int, str]:
@@ -172,7 +171,7 @@ class Loop:
         }
 
     def _add(self, jobs: Iterable[Job]) -> None:
-        now, wall = anyio.current_time(), self.poller.wall()
+        now, wall = anyio.current_time(), self.engine.wall()
         if self.idle:
             self.tally.due_since = None  # whatever was due before is gone
         for job in jobs:
@@ -195,7 +194,7 @@ class Loop:
 
     async def cancel(self, rid: int) -> None:
         """Stop watching one job."""
-        await self._commit([self.watch.unwatched(rid, wall=self.poller.wall())])
+        await self._commit([self.watch.unwatched(rid, wall=self.engine.wall())])
 
     def holds(self, rid: int) -> bool:
         """Whether something may still happen to this job by itself."""
@@ -221,9 +220,9 @@ class Loop:
                 if lost is not None:
                     await self._search(lost)
                 elif looks:
-                    with self.poller.telling.doing("look", self.about):
+                    with self.engine.telling.doing("look", self.about):
                         await self._look()
-            now, wall = anyio.current_time(), self.poller.wall()
+            now, wall = anyio.current_time(), self.engine.wall()
             over = self.watch.overdue(
                 now=now, wall=wall, blocked=self.tally.trouble, since=self._failing_since
             )
@@ -260,16 +259,16 @@ class Loop:
         self._hold_until = max(self.asked_at + self.source.spacing, now)
         for word in self.watch.unknown_words(sightings.values()):
             self._tell_once(word)
-        steps = self.watch.saw(sightings, asked=self.asked_at, now=now, wall=self.poller.wall())
+        steps = self.watch.saw(sightings, asked=self.asked_at, now=now, wall=self.engine.wall())
         delays = [delay_of(one, asked=self.asked_at, now=now) for one in self.watch.brackets]
         self.tally.looked(jobs, delays, now)
         self._tell_look(jobs, now, delays=tuple(delays))
         await self._commit(steps, self._resumed())
 
     def _tell_look(self, jobs: int, now: float, **found: Any) -> None:
-        if self.poller.telling.heard:
+        if self.engine.telling.heard:
             found |= {**self.about, "jobs": jobs, "elapsed": now - self.asked_at if jobs else 0.0}
-            self.poller.telling.tell(LookRecord(**found))
+            self.engine.telling.tell(LookRecord(**found))
 
     @contextmanager
     def _as_a_look(self) -> Iterator[Guard]:
@@ -286,7 +285,7 @@ class Loop:
         the account.  A job that is watched meanwhile has its final grace before it is overdue.
         """
         left = self.watch.next_expiry() - anyio.current_time()
-        return max(LOOK_MAX_WAIT, min(left, self.poller.pace.final_grace))
+        return max(LOOK_MAX_WAIT, min(left, self.engine.pace.final_grace))
 
     def _count_asked(self) -> int:
         jobs = len(self.watch.picked)
@@ -325,11 +324,11 @@ class Loop:
             self._failing_since = now
         self.tally.failed(_trouble(error))
         pause = schedule.after_failure(
-            self.tally.failures, hint=error.retry_after, longest=self.poller.pace.max_interval,
-            draw=self.poller.chance(),
+            self.tally.failures, hint=error.retry_after, longest=self.engine.pace.max_interval,
+            draw=self.engine.chance(),
         )  # fmt: skip
         if isinstance(error, FatalError) and not refused:
-            self.watch.failed(now=now, retry_at=now + self.poller.pace.max_interval, odd=True)
+            self.watch.failed(now=now, retry_at=now + self.engine.pace.max_interval, odd=True)
             self._hold_until = now + self.source.spacing  # one odd job must not hold up the others
         else:
             self.watch.failed(now=now, retry_at=now)
@@ -344,7 +343,7 @@ class Loop:
             await self._refused(error, now)
 
     async def _refused(self, error: ResilienceError, now: float) -> None:
-        if self.poller.stops_when_refused:
+        if self.engine.settings.stops_when_refused:
             raise error
         self._hold_until = now + (error.retry_after or UNKNOWN_PAUSE)
         resume = error.resume_at.isoformat() if error.resume_at else None
@@ -357,7 +356,7 @@ class Loop:
                 "pollers.stalled", kind=self.source.kind, account=self.shard.account,
                 code=error.code, title=error.title, remedy=error.remedy, resume_at=resume,
             )  # fmt: skip
-            await self._commit([], [Notice(type="stalled", at=self.poller.wall(), data=told)])
+            await self._commit([], [Notice(type="stalled", at=self.engine.wall(), data=told)])
 
     def _resumed(self) -> list[Notice]:
         stalled_for = self.stalls.works(self, anyio.current_time())
@@ -365,7 +364,7 @@ class Loop:
             return []
         data = {"stalled_for": round(stalled_for, 6)}
         log.info("pollers.resumed", kind=self.source.kind, account=self.shard.account, **data)
-        return [Notice(type="resumed", at=self.poller.wall(), data=data)]
+        return [Notice(type="resumed", at=self.engine.wall(), data=data)]
 
     async def _commit(self, steps: Sequence[Step], notices: Sequence[Notice] = ()) -> None:
         """Save what is still true of it; one commit at a time, or two would race for a version."""
@@ -378,7 +377,7 @@ class Loop:
 
     async def _taken(self, steps: Sequence[Step]) -> list[Transition]:
         """What the steps make of the rows; a job may have ended while the look was under way."""
-        store, jobs = self.poller.store, self.watch.jobs
+        store, jobs = self.engine.store, self.watch.jobs
         rows = {job.rid: job for job in await store.rows([rid for rid, _ in steps])}
         live = {rid: job for rid, job in rows.items() if not job.state.ended}
         if any(rid in jobs and rid not in live for rid, _ in steps):
@@ -390,7 +389,7 @@ class Loop:
         self, transitions: Sequence[Transition], notices: Sequence[Notice] = ()
     ) -> None:
         """Save, then change what we hold, then tell: in this order, or a crash could lose it."""
-        store = self.poller.store
+        store = self.engine.store
         with anyio.CancelScope(shield=True):  # what is stored must be what we hold
             with self._writing() as events:
                 rows = await store.commit(
@@ -400,13 +399,13 @@ class Loop:
             self.tally.saved(transitions)
             for one in transitions:
                 self._apply(one.after)
-            self.poller.committed(event_of(row, store.uuid) for row in rows)
+            self.engine.news.tell_stored(max((row.seq for row in rows), default=0))
 
     @contextmanager
     def _writing(self) -> Iterator[Counter[str]]:
         """While the store writes; whoever asked it to says which events it has stored."""
         events: Counter[str] = Counter()
-        telling = self.poller.telling
+        telling = self.engine.telling
         with telling.doing("save", self.about):
             self.tally.writes(anyio.current_time())
             try:
@@ -438,7 +437,7 @@ class Loop:
         else:
             self._add([job])
         if job.state.ended or job.state is State.UNCERTAIN:
-            self.poller.ended(job.rid)
+            self.engine.news.tell_ended(job.rid)
 
     def _tell_of_callbacks(self) -> None:
         callbacks = self.watch.callbacks

@@ -25,7 +25,7 @@ from pollers.sinks.base import POLICY, Sink
 from resilience import CallSettings, FatalError, Guard, ResilienceError
 
 if TYPE_CHECKING:
-    from pollers.poller import Poller
+    from pollers._engine import Engine
 
 PATIENCE = 10
 """Attempts for one event before somebody else's is tried."""
@@ -52,7 +52,7 @@ _PATIENTLY: CallSettings = {**_ONCE, "max_attempts": PATIENCE}
 class Relay:
     """One sink's.  ``seq``: up to there everything is delivered or parked."""
 
-    def __init__(self, poller: "Poller", sink: Sink) -> None:
+    def __init__(self, engine: "Engine", sink: Sink) -> None:
         self.sink = sink
         self.seq = 0
         self.late_since: float | None = None
@@ -61,10 +61,10 @@ class Relay:
         """Events of this sink that are parked."""
         self.trouble: str | None = None
         """Why the last delivery failed; None if it did not."""
-        self._poller = poller
-        self._store = poller.store
+        self._engine = engine
+        self._store = engine.store
         self._guard = sink.guard or Guard(
-            POLICY, account=sink.name, wall=poller.wall, chance=poller.chance
+            POLICY, account=sink.name, wall=engine.wall, chance=engine.chance
         )
         self.marked = 0
         """How far it has got, as the store knows it."""
@@ -80,17 +80,17 @@ class Relay:
         """Find the sink's place, before any event of this run is stored."""
         seq = await self._store.acked(self.sink.name)
         if seq is None:  # a new sink starts now: the past was never promised to it
-            seq = self._poller.opened_at
+            seq = self._engine.opened_at
             await self._store.ack(self.sink.name, seq)
         self.seq = self.marked = seq
 
     async def run(self) -> None:
         """Deliver until cancelled."""
         try:
-            self.late_since = self._poller.wall()  # until it is known better
+            self.late_since = self._engine.wall()  # until it is known better
             await self._try_parked()
             while True:
-                news = self._poller.news
+                stored = self._engine.news.stored
                 rows = await self._store.events(self.seq, PAGE)
                 self.late_since = None
                 for start in range(0, len(rows), self.sink.batch):
@@ -98,9 +98,9 @@ class Relay:
                     await self._deliver(rows[start : start + self.sink.batch])
                 await self._mark()
                 if not rows:
-                    await news.wait()
+                    await stored.wait()
         finally:
-            by = self._poller.close_by
+            by = self._engine.close_by
             left = CLOSING if by is None else max(0.0, min(CLOSING, by - anyio.current_time()))
             with anyio.move_on_after(left, shield=True):
                 await self.sink.aclose()
@@ -147,7 +147,7 @@ class Relay:
         if self.marked < self.seq:
             await self._store.ack(self.sink.name, self.seq, parked or {})
             self.marked, self._marked_at = self.seq, anyio.current_time()
-            self._poller.progressed()
+            self._engine.news.tell_delivered()
 
     async def _deliver_one(self, row: EventRow) -> str | None:
         """None when it is taken; else why it is to be parked."""
@@ -210,7 +210,7 @@ class Relay:
         return None
 
     async def _attempt(self, events: Sequence[Event]) -> None:
-        with self._poller.telling.doing("deliver", {"sink": self.sink.name}):
+        with self._engine.telling.doing("deliver", {"sink": self.sink.name}):
             await self._deliver_to_sink(events)
 
     async def _deliver_to_sink(self, events: Sequence[Event]) -> None:
@@ -231,7 +231,7 @@ class Relay:
 
     def _tell(self, events: int, began: float, error: str | None = None) -> None:
         took = anyio.current_time() - began
-        self._poller.telling.tell(
+        self._engine.telling.tell(
             DeliveryRecord(sink=self.sink.name, events=events, elapsed=took, error=error)
         )
 

@@ -104,7 +104,7 @@ class Submits:
         try:
             await self.name(one.job.rid, remote_id, at_once=True)
         except StoreError as error:
-            if self._loop.poller.stopped is None:
+            if self._loop.engine.stopped is None:
                 raise
             said = f"submitted as {remote_id}, but the poller stopped before that was stored"
             raise PollerStopped(said) from error
@@ -119,7 +119,7 @@ class Submits:
         try:
             await self._end(one, partial(core.refused, cause=one.trouble))
         except StoreError:
-            if self._loop.poller.stopped is None:
+            if self._loop.engine.stopped is None:
                 raise  # else the next run finds nothing, and says so
 
     def _id_in(self, body: Any, one: Open) -> str:
@@ -140,7 +140,7 @@ class Submits:
         if job.rid in self._open:
             return
         is_calling = job.key.remote_id in self._calling
-        one = Open(job, JobHandle(self._loop.poller, job), is_calling=is_calling)
+        one = Open(job, JobHandle(self._loop.engine, job), is_calling=is_calling)
         self._open[job.rid] = one
         if is_calling:
             self._calling[job.key.remote_id] = one
@@ -213,7 +213,7 @@ class Submits:
         if not self.holds(one.job.rid):
             return  # somebody decided meanwhile
         one.searches += 1
-        ends = one.lost_at + self._loop.poller.pace.grace
+        ends = one.lost_at + self._loop.engine.pace.grace
         self._search_at(one, min(anyio.current_time() + core.pause(one.searches - 1), ends))
         known = [match for match in matches or () if await self._knows(match)]
         fits = [match for match in matches or () if match.sure or match not in known]
@@ -237,7 +237,7 @@ class Submits:
 
     async def _knows(self, match: Match) -> bool:
         key = self._loop.key(match.remote_id)
-        return await self._loop.poller.store.find(key) is not None
+        return await self._loop.engine.store.find(key) is not None
 
     # -- what became of it --------------------------------------------------------------------
 
@@ -253,8 +253,8 @@ class Submits:
         async def decide() -> Transition | None:
             if rid not in self._open:
                 return None
-            at = self._loop.poller.wall()
-            other = await self._loop.poller.store.find(self._loop.key(remote_id))
+            at = self._loop.engine.wall()
+            other = await self._loop.engine.store.find(self._loop.key(remote_id))
             if other is None or other.rid == rid:  # there are APIs to which we say what the id is
                 return core.named(one.job, remote_id, at=at, at_once=at_once)
             one.successor = other
@@ -277,7 +277,7 @@ class Submits:
     async def _end(self, one: Open, move: Callable[..., Transition]) -> None:
         async def decide() -> Transition | None:
             is_open = self.holds(one.job.rid)
-            return move(one.job, at=self._loop.poller.wall()) if is_open else None
+            return move(one.job, at=self._loop.engine.wall()) if is_open else None
 
         await to_its_end(partial(self._loop.change, decide))
 

@@ -9,10 +9,10 @@ store, so whatever happens in between, a restart goes on where the last commit w
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -20,54 +20,25 @@ import anyio.lowlevel
 from pollers import _given as given
 from pollers import _health, _snapshot
 from pollers._background import Background
-from pollers._core.events import (
-    TERMINAL,
-    BadCursor,
-    Event,
-    JobUncertain,
-    Parked,
-    Terminal,
-    event_of,
-    seq_of,
-)
+from pollers._core.events import BadCursor, Event, Parked, event_of, seq_of
 from pollers._core.looks import PRICE
-from pollers._core.model import NAMELESS, Job, JobKey, NewJob, Shard, State
-from pollers._core.stalls import Stalls
+from pollers._core.model import NAMELESS, Job, NewJob, State
+from pollers._engine import Engine, Settings
 from pollers._handle import JobHandle
 from pollers._health import Health
-from pollers._log import crash, log
-from pollers._loop import Loop
-from pollers._relay import Relay
 from pollers._submitting import Upload, new_token
-from pollers._telling import Telling
-from pollers._watch import INFINITE, Pace
-from pollers.errors import JobPruned, PollerStopped, StoreError, SubmitUncertain
-from pollers.observe import Observer, StateRecord
+from pollers.errors import PollerStopped, StoreError
+from pollers.observe import Observer
 from pollers.sinks.base import Sink
 from pollers.sinks.callback import Callback
 from pollers.sources.base import Source, hinted_by
-from pollers.store import Store, open_store
-from resilience import ResilienceError
-
-T = TypeVar("T")
+from pollers.store import Store
 
 STOP_WITHIN = 5.0
 """Seconds that stopping may take: most of them for the last events to be delivered."""
 
-CLOSING_PART = 0.2
-"""Of these, the part that is kept for sinks to give back what they hold."""
-
-PATIENCE = 5.0
-"""Seconds that callers wait for a poller that nobody has started yet."""
-
-TELL_EVERY = 10.0
-"""Seconds between two snapshots for whoever observes."""
-
 TRANSACTION = 5000
 """Jobs that are registered at once."""
-
-PRUNE_EVERY = 60.0
-"""Seconds between two looks for what is old."""
 
 
 class Poller:
@@ -117,74 +88,29 @@ class Poller:
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        if not sources:
-            raise ValueError("a poller needs at least one source")
-        for source in sources:
-            if not callable(getattr(source, "look", None)):
-                raise TypeError(
-                    f"{source!r} is not a source: give MemoriesVideos(session) or "
-                    "CallableSource(ask, …), and the ids to 'await poller.watch(id)'"
-                )
-            if not source.guard.enforce:  # a rejection would look like an answer without the job
-                raise ValueError(
-                    f"the guard of {source.kind!r} has enforce=False: it only watches, and can't tell "
-                    "a request that failed from a job that is missing; give the source another"
-                )
-        if on_refused not in ("stall", "stop"):
-            raise ValueError(f"on_refused={on_refused!r}: 'stall' or 'stop'")
-        if not 0 < min_interval <= max_interval:
-            raise ValueError(f"min_interval={min_interval!r}: above 0 and at most max_interval")
-        self._keep = None if keep is None else given.seconds(keep)
-        if self._keep is not None and not self._keep > 0:
-            raise ValueError(f"keep={keep!r}: seconds above 0, or None for ever")
-        if not 0 < look_price < INFINITE:
-            raise ValueError(f"look_price={look_price!r}: expected seconds, above 0")
+        given.sources(sources)
         self._stop_within = given.span("stop_within", stop_within)
-        self.store = open_store(store)
-        self.wall = wall
-        self.chance = chance
-        self.stops_when_refused = on_refused == "stop"
-        self.pace = Pace(
+        pace = given.pace(
             min_interval=min_interval, max_interval=max_interval, grace=grace,
             final_grace=final_grace, look_price=look_price,
         )  # fmt: skip
-        self.telling = Telling(observe)
-        self.stalls: dict[Shard, Stalls] = {}
-        self._loops = [Loop(self, source) for source in sources]
-        self._relays = [Relay(self, given.sink(one)) for one in sinks]
-        given.refuse_twins("sources", [f"{o.source.kind} of {o.shard}" for o in self._loops])
-        given.refuse_twins("sinks", [relay.sink.name for relay in self._relays])
-        self._waiting: dict[int, anyio.Event] = {}
-        self._head = 0
-        self.opened_at = 0
-        self._somebody_knows = False
-        self._looking: anyio.CancelScope | None = None
-        self._stopping = False
-        self._still = anyio.Event()
-        """No look and no commit of one is under way any more."""
-        self._ended = anyio.Event()
-        self._closing = anyio.Lock()
-        self._progress = anyio.Event()
-        self.close_by: float | None = None
-        """Loop time by which sinks must have given back what they hold; None if it doesn't matter."""
-        self.news = anyio.Event()
-        self._ready = anyio.Event()
-        self._begun = False
-        self._stopped: PollerStopped | None = None
-        self._stopped_at: float | None = None
-        self._scope: anyio.CancelScope | None = None
+        settings = Settings(
+            pace=pace, stops_when_refused=given.stops_when_refused(on_refused),
+            keep=given.keep(keep), wall=wall, chance=chance,
+        )  # fmt: skip
+        self._engine = Engine(sources, sinks, store, settings, observe)
         self._background = Background()
 
     # -- life ---------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._check_fresh()
+        self._engine.begin()
         try:
-            await self._open()
-            await self._background.start(self._run)
+            await self._engine.open()
+            await self._background.start(self._engine.run)
         except BaseException:
-            self._stop(None)
-            await self._close()
+            self._engine.stop(None)
+            await self._engine.close()
             raise
         return self
 
@@ -196,16 +122,15 @@ class Poller:
     ) -> None:
         try:
             if error is None:
-                await self._drain(self._stop_within)
+                await self._engine.drain(self._stop_within)
         finally:
-            self._stop(None)
+            self._engine.stop(None)
             try:  # also if the drain was cancelled: what runs must end before its store is closed
                 await self._background.ended()
             finally:
-                await self._close()
-        unknown = error is None and not self._somebody_knows
-        if unknown and self._stopped is not None and self._stopped.__cause__ is not None:
-            raise self._stopped  # it ended by itself, and nobody was waiting to be told
+                await self._engine.close()
+        if error is None:  # it may have ended by itself, with nobody waiting to be told
+            self._engine.raise_unknown_failure()
 
     async def stop(self, *, within: float | timedelta | None = None) -> None:
         """Stop from any task: look no more, finish what is being stored, deliver, close the store.
@@ -219,41 +144,7 @@ class Poller:
                 commit makes it longer: that must not be cut off.
         """
         seconds = self._stop_within if within is None else given.span("within", within)
-        if not self._begun:
-            self._begun = True  # and over
-            self._stop(None)
-            return
-        try:
-            await self._drain(seconds)
-        finally:
-            self._stop(None)
-        await self._ended.wait()
-        await self._close()
-
-    async def _drain(self, within: float) -> None:
-        """Stop looking, and give the sinks a moment for what is committed; the rest comes later."""
-        if self._stopped is not None:
-            return
-        until = anyio.current_time() + within
-        self.close_by = until if self.close_by is None else min(until, self.close_by)
-        self._stopping = True
-        if self._looking is not None:
-            self._looking.cancel()
-        with anyio.move_on_after(within * (1 - CLOSING_PART)):
-            await self._still.wait()
-            while self._stopped is None and any(r.marked < self._head for r in self._relays):
-                progress = self._progress
-                await progress.wait()
-        for relay in self._relays:
-            if relay.seq < self._head:
-                left = self._head - relay.seq
-                log.info("pollers.undelivered", sink=relay.sink.name, events=left)
-
-    async def _close(self) -> None:
-        with anyio.CancelScope(shield=True):
-            async with self._closing:
-                await self.store.aclose()
-        self._ended.set()
+        await self._engine.stop_from_outside(seconds)
 
     async def run(self) -> None:
         """The same loop for those who own the task group; runs until cancelled.
@@ -261,121 +152,23 @@ class Poller:
         Raises:
             PollerStopped: the API refuses us and ``on_refused="stop"``, or the store failed.
         """
-        self._check_fresh()
+        engine = self._engine
+        engine.begin()
         try:
-            await self._open()
-            await self._run()
+            await engine.open()
+            await engine.run()
         except StoreError as error:
-            self._stop(error)  # it could not be opened; those who wait for that must know
+            engine.stop(error)  # it could not be opened; those who wait for that must know
             raise
         finally:
-            self._stop(None)
-            await self._close()
-        if self._stopped is not None and self._stopped.__cause__ is not None:
-            raise self._stopped
-
-    def _check_fresh(self) -> None:
-        if self._ready.is_set():
-            raise RuntimeError("a poller runs once: make another one")
-        self._begun = True
-
-    async def _started(self) -> None:
-        """Wait until the store is open; whoever forgot to start the poller would wait for ever."""
-        if not self._begun:
-            with anyio.move_on_after(PATIENCE):
-                await self._ready.wait()
-            if not self._begun:
-                raise RuntimeError(
-                    "this poller was not started: use it in 'async with Poller(…) as poller:', "
-                    "or start 'poller.run()' in a task group"
-                )
-        await self._ready.wait()
-
-    async def _open(self) -> None:
-        await self.store.open()
-        epochs: dict[Shard, int] = {}
-        for loop in self._loops:  # sources of one shard have one epoch: they would fence each other
-            if loop.shard not in epochs:
-                epochs[loop.shard] = await self.store.acquire(loop.shard)
-            await loop.open(epochs[loop.shard])
-        self._head = self.opened_at = await self.store.head()
-        for relay in self._relays:
-            await relay.open()
-        log.info("pollers.opened", sources=len(self._loops), sinks=len(self._relays))
-        self._ready.set()
-
-    async def _run(self) -> None:
-        try:
-            with anyio.CancelScope() as self._scope:
-                if self._stopped is not None:
-                    return
-                await self._run_all()
-        finally:
-            self._stop(None)  # cancelled, perhaps with all tasks: nobody may wait for it any more
-            self._ended.set()
-
-    async def _run_all(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            for relay in self._relays:
-                tasks.start_soon(self._guarded, relay.run)
-            with anyio.CancelScope() as self._looking:
-                if self._stopping:  # stopped before it had begun
-                    self._looking.cancel()
-                async with anyio.create_task_group() as looking:
-                    if self.telling.heard:
-                        looking.start_soon(self._guarded, self._tell_state)
-                    if self._keep is not None:
-                        looking.start_soon(self._guarded, self._prune, self._keep)
-                    for loop in self._loops:
-                        looking.start_soon(self._guarded, loop.load)
-                        looking.start_soon(self._guarded, loop.run)
-            self._still.set()
-
-    async def _tell_state(self) -> None:
-        while True:
-            self.telling.tell(StateRecord(snapshot=self.snapshot()))
-            await anyio.sleep(TELL_EVERY)
-
-    async def _prune(self, keep: float) -> None:
-        """Delete what is old and done with, little by little: commits go in between."""
-        while True:
-            while await self.store.prune(self.wall() - keep):
-                await anyio.lowlevel.checkpoint()
-            await anyio.sleep(min(keep, PRUNE_EVERY))
-
-    async def _guarded(self, task: Callable[..., Any], *args: Any) -> None:
-        """A task that can't go on ends the poller, and everybody who waits for it learns why."""
-        try:
-            await task(*args)
-        except (StoreError, ResilienceError) as error:
-            self._stop(error)
-        except Exception as error:  # noqa: BLE001  # a source's or a store's bug: nobody may hang on it
-            log.error("pollers.crashed", **crash(error))
-            self._stop(error)
-
-    def _stop(self, error: Exception | None) -> None:
-        if self._stopped is None:
-            said = f"the poller stopped: {error}" if error else "the poller's block was left"
-            self._stopped = PollerStopped(said)
-            self._stopped.__cause__ = error
-            self._stopped_at = self.wall()
-            if error is not None:
-                log.error(
-                    "pollers.stopped", error=type(error).__name__, code=getattr(error, "code", None)
-                )
-        for event in self._waiting.values():
-            event.set()
-        self._ready.set()
-        self._still.set()
-        self.progressed()
-        self._tell()
-        if self._scope is not None:
-            self._scope.cancel()
+            engine.stop(None)
+            await engine.close()
+        engine.raise_failure()
 
     @property
     def stopped(self) -> PollerStopped | None:
         """Why it ended; None while it runs."""
-        return self._stopped
+        return self._engine.stopped
 
     # -- looking in -----------------------------------------------------------------------------
 
@@ -420,7 +213,7 @@ class Poller:
         ``store``: ``events`` (the last one's number), ``writing_for`` (how long the write that is
         under way has taken) and ``last_write`` (how long the last took).
         """
-        return _snapshot.snapshot(self._inside())
+        return _snapshot.snapshot(self._engine.inside())
 
     def health(
         self,
@@ -436,14 +229,7 @@ class Poller:
             slow: seconds that the store may take to write.
             late: seconds that an event may wait for a sink.
         """
-        return _health.health(self._inside(), stuck=stuck, slow=slow, late=late)
-
-    def _inside(self) -> _snapshot.Inside:
-        return _snapshot.Inside(
-            ready=self._ready.is_set(), stopped=self._stopped, stopped_at=self._stopped_at,
-            loops=self._loops, relays=self._relays, head=self._head, now=anyio.current_time(),
-            wall=self.wall(),
-        )  # fmt: skip
+        return _health.health(self._engine.inside(), stuck=stuck, slow=slow, late=late)
 
     # -- watching -----------------------------------------------------------------------------
 
@@ -514,10 +300,9 @@ class Poller:
         for some in given.parts(items, TRANSACTION):
             pairs += some
             await anyio.lowlevel.checkpoint()
-        await self._started()
-        self._check_running()
-        loop = self._loop_for(kind, account)
-        now = self.wall()
+        await self._engine.running()
+        loop = self._engine.loop_for(kind, account)
+        now = self._engine.wall()
         until = None if deadline is None else now + given.seconds(deadline)
         known = {**given.features(loop.source, expect, settle), **given.predictors(features or {})}
         handles: list[JobHandle] = []
@@ -530,7 +315,9 @@ class Poller:
                 for job_id, data in pairs[start : start + TRANSACTION]
             ]  # fmt: skip
             jobs = await loop.register(new, again=again)
-            handles += [loop.submits.handle(job.rid) or JobHandle(self, job) for job in jobs]
+            handles += [
+                loop.submits.handle(job.rid) or JobHandle(self._engine, job) for job in jobs
+            ]
         return handles
 
     async def submit(
@@ -577,12 +364,11 @@ class Poller:
             PollerStopped: the poller ended, perhaps during the call; the next one goes on.
         """
         given.upload(upload)
-        await self._started()
-        self._check_running()
-        if self._stopping:  # the id could hardly be stored any more
+        await self._engine.running()
+        if self._engine.is_draining:  # the id could hardly be stored any more
             raise PollerStopped("the poller is being stopped")
-        loop = self._loop_for(kind, account)
-        now = self.wall()
+        loop = self._engine.loop_for(kind, account)
+        now = self._engine.wall()
         new = NewJob(
             key=loop.key(new_token()), state=State.SUBMITTING, created_at=now,
             deadline=None if deadline is None else now + given.seconds(deadline),
@@ -605,10 +391,9 @@ class Poller:
             LookupError: there is no such job, or it has its id.
         """
         given.named(remote_id)
-        await self._started()
-        self._check_running()
+        await self._engine.running()
         rid = job if isinstance(job, int) else job.rid
-        for loop in self._loops:
+        for loop in self._engine.loops:
             await loop.take_up(rid)
             handle = await loop.submits.name(rid, remote_id, at_once=False)
             if handle is not None:
@@ -619,54 +404,21 @@ class Poller:
         self, job_id: str, *, kind: str | None = None, account: str | None = None
     ) -> JobHandle | None:
         """The newest job with this id, or None."""
-        await self._started()
-        loop = self._loop_for(kind, account)
-        found = await self._read(self.store.find(loop.key(job_id)))
+        await self._engine.started()
+        loop = self._engine.loop_for(kind, account)
+        found = await self._engine.read(self._engine.store.find(loop.key(job_id)))
         if found is None:
             return None
         if found.state in NAMELESS:
-            await self._read(loop.take_up(found.rid))
-        return loop.submits.handle(found.rid) or JobHandle(self, found)
+            await self._engine.read(loop.take_up(found.rid))
+        return loop.submits.handle(found.rid) or JobHandle(self._engine, found)
 
     async def jobs(self, *, state: State | str | None = None) -> list[Job]:
         """The rows of all jobs, or of those in one state."""
-        await self._started()
-        return await self._read(self.store.jobs(state=None if state is None else State(state)))
-
-    async def row(self, rid: int, key: JobKey) -> Job:
-        """The row of a job as it is stored."""
-        found = await self._read(self.store.rows([rid]))
-        if not found:
-            raise JobPruned(
-                f"{key.source} {key.remote_id} ended and was pruned (keep={self._keep})"
-            )
-        return found[0]
-
-    async def unwatch(self, rid: int, key: JobKey) -> None:
-        """Stop watching one job."""
-        self._check_running()
-        for loop in self._loops:
-            if loop.key(key.remote_id) == key:
-                await loop.cancel(rid)
-
-    async def result_of(self, rid: int) -> Terminal:
-        """The terminal event of a job, when it comes."""
-        while True:
-            while any(loop.holds(rid) for loop in self._loops):
-                self._check_running()
-                await self._waiting.setdefault(rid, anyio.Event()).wait()
-            news = self.news
-            row = await self._read(self.store.last_event(rid))
-            if row is None:
-                raise JobPruned(f"the job of row {rid} ended and was pruned (keep={self._keep})")
-            event = event_of(row, self.store.uuid)
-            if isinstance(event, TERMINAL):
-                return event
-            if isinstance(event, JobUncertain):
-                raise SubmitUncertain(event)
-            self._check_running()
-            # registered a moment ago, or left by an earlier run: not yet in our hands
-            await news.wait()
+        await self._engine.started()
+        return await self._engine.read(
+            self._engine.store.jobs(state=None if state is None else State(state))
+        )
 
     # -- callbacks ----------------------------------------------------------------------------
 
@@ -695,9 +447,9 @@ class Poller:
         """
         if isinstance(ids, str):
             raise TypeError(f"hint({ids!r}): give a list of ids, not one text")
-        self._check_running()
+        self._engine.check_running()
         named = list(ids)
-        return sum(loop.hint(named) for loop in self._fitting(kind, account))
+        return sum(loop.hint(named) for loop in self._engine.fitting(kind, account))
 
     def take_callback(self, payload: Any) -> int | None:
         """Look at the jobs that a provider's callback speaks of, as :meth:`hint` does.
@@ -711,9 +463,9 @@ class Poller:
         Raises:
             PollerStopped: the poller ended.
         """
-        self._check_running()
+        self._engine.check_running()
         watched = None
-        for loop in self._loops:
+        for loop in self._engine.loops:
             names = hinted_by(loop.source, payload)
             if names is not None:
                 watched = (watched or 0) + loop.hint(names)
@@ -731,27 +483,28 @@ class Poller:
             BadCursor: not a cursor of this store, or events behind it were pruned.
             PollerStopped: at the end, when the poller has stopped and all was given.
         """
-        return self._stream(after, self._head if self._ready.is_set() else None)
+        return self._stream(after, self._engine.news.head if self._engine.is_ready else None)
 
     async def _stream(self, after: str | None, head: int | None) -> AsyncIterator[Event]:
-        await self._started()
-        if self._scope is None:
-            self._check_running()  # it was never opened
-        head = self.opened_at if head is None else head
-        seq = seq_of(after, self.store.uuid) if after is not None else head
+        engine = self._engine
+        await engine.started()
+        if not engine.was_open:
+            engine.check_running()
+        head = engine.opened_at if head is None else head
+        seq = seq_of(after, engine.store.uuid) if after is not None else head
         has_begun = after != ""  # the start is where the store starts now
         while True:
-            news = self.news
-            rows = await self._read(self.store.events(seq))
-            if has_begun and seq < (gone := await self._read(self.store.pruned())):
+            stored = engine.news.stored
+            rows = await engine.read(engine.store.events(seq))
+            if has_begun and seq < (gone := await engine.read(engine.store.pruned())):
                 raise BadCursor(f"events behind it were pruned, up to number {gone}: start at ''")
             has_begun = True
             for row in rows:
                 seq = row.seq
-                yield event_of(row, self.store.uuid)
+                yield event_of(row, engine.store.uuid)
             if not rows:
-                self._check_running()
-                await news.wait()
+                engine.check_running()
+                await stored.wait()
 
     async def parked(self, sink: str | None = None) -> list[Parked]:
         """The events that a sink could not take, or all sinks, in the order of the store.
@@ -759,68 +512,9 @@ class Poller:
         Each is tried once more whenever a poller opens this store with that sink, but for the sinks
         that go by sequence numbers (file, Redis, NATS): what they refused is yours to deal with.
         """
-        await self._ready.wait()
+        engine = self._engine
+        await engine.ready()
         return [
-            Parked(sink=one.sink, event=event_of(one.row, self.store.uuid), reason=one.reason)
-            for one in await self._read(self.store.parked(sink))
+            Parked(sink=one.sink, event=event_of(one.row, engine.store.uuid), reason=one.reason)
+            for one in await engine.read(engine.store.parked(sink))
         ]
-
-    def progressed(self) -> None:
-        """A sink has got on."""
-        self._progress.set()
-        self._progress = anyio.Event()
-
-    def committed(self, events: Iterable[Event]) -> None:
-        """Tell everybody who waits; called after the commit, never before."""
-        for event in events:
-            self._head = max(self._head, seq_of(event.cursor, self.store.uuid))
-        self._tell()
-
-    def registered(self, head: int) -> None:
-        """Jobs were stored, each with its first event."""
-        self._head = max(self._head, head)
-        self._tell()
-
-    def ended(self, rid: int) -> None:
-        """A job has ended: wake those who wait for it."""
-        waiter = self._waiting.pop(rid, None)
-        if waiter is not None:
-            waiter.set()
-
-    def _tell(self) -> None:
-        self.news.set()
-        self.news = anyio.Event()
-
-    async def _read(self, reading: Awaitable[T]) -> T:
-        """What the store says; if it was closed under us, why."""
-        try:
-            return await reading
-        except StoreError:
-            self._check_running()
-            raise
-
-    def _check_running(self) -> None:
-        if self._stopped is not None:
-            self._somebody_knows = True
-            raise PollerStopped(str(self._stopped)) from self._stopped.__cause__
-
-    def _loop_for(self, kind: str | None, account: str | None) -> Loop:
-        fitting = self._fitting(kind, account)
-        if len(fitting) != 1:
-            raise self._misfit(len(fitting), kind, account)
-        return fitting[0]
-
-    def _fitting(self, kind: str | None, account: str | None) -> list[Loop]:
-        fitting = [
-            loop
-            for loop in self._loops
-            if (kind is None or loop.source.kind == kind)
-            and (account is None or loop.shard.account == account)
-        ]
-        if not fitting:
-            raise self._misfit(0, kind, account)
-        return fitting
-
-    def _misfit(self, count: int, kind: str | None, account: str | None) -> ValueError:
-        known = ", ".join(f"{o.source.kind} of {o.shard.account}" for o in self._loops)
-        return ValueError(f"kind={kind!r}, account={account!r} fit {count} sources of: {known}")

@@ -206,7 +206,7 @@ def test_a_flood_of_forged_hints_costs_no_more_than_polling(run: Any) -> None:
             for _ in range(6000):
                 poller.hint(["a"])
                 await anyio.sleep(0.05)
-            turns = poller._loops[0].watch._turns
+            turns = poller._engine.loops[0].watch._turns
             assert len(turns._later) + len(turns._waiting) < 20
 
     run(main)
@@ -231,7 +231,7 @@ def test_jobs_that_are_gone_leave_nothing_behind(run: Any) -> None:
             poller.hint(["b"])
             await jobs[1].result()
             assert poller.hint(["a", "b"]) == 0
-            assert poller._loops[0].watch.callbacks._hints == {}
+            assert poller._engine.loops[0].watch.callbacks._hints == {}
 
     run(main)
 
@@ -415,7 +415,7 @@ def test_lost_ones_that_a_sweep_finds_together_are_no_alarm(caplog: Any) -> None
         here.lost = 0.05
         async with here.poller(20) as poller:
             await here.live(poller, 800, every=2.0)
-            assert poller._loops[0].watch.callbacks.trusted
+            assert poller._engine.loops[0].watch.callbacks.trusted
 
     run_virtual(main)
     assert "callbacks_stopped" not in caplog.text
@@ -436,7 +436,7 @@ def test_how_long_jobs_take_is_learned_from_callbacks_too() -> None:
         async with here.poller() as poller:
             here.lost = 0.0
             await here.live(poller, 400, name="good")
-            hazard = poller._loops[0].watch.looks._measures[0].hazard
+            hazard = poller._engine.loops[0].watch.looks._measures[0].hazard
             # lognormal of median 99 s, sigma 0.5: 5 % have ended after 44 s, 95 % after 226 s
             assert 0.0 <= hazard.until(44.0)[0] <= 0.13
             assert 0.5 <= hazard.until(99.5)[0] <= 0.9
@@ -506,7 +506,7 @@ def test_sources_are_measured_apart(run: Any) -> None:
             poller.hint(names, kind="jobs")
             await results(jobs)
             await anyio.sleep(LATE + 1.0)
-            shares = [loop.watch.callbacks.loss.chance for loop in poller._loops]
+            shares = [loop.watch.callbacks.loss.chance for loop in poller._engine.loops]
             assert shares[0] < 0.1
             assert shares[1] == 1.0
 
@@ -538,7 +538,7 @@ def test_what_was_learned_outlives_a_restart(run: Any) -> None:
         async with make_poller(provider.source(batch=200), store=store) as poller:
             await announced(poller, provider, 150)
         async with make_poller(provider.source(batch=200), store=store) as poller:
-            loss = poller._loops[0].watch.callbacks.loss
+            loss = poller._engine.loops[0].watch.callbacks.loss
             assert 0.4 <= loss.chance <= 0.6
             await announced(poller, provider, 1, name="x")
             assert loss.chance < 0.1
@@ -560,7 +560,7 @@ def test_callbacks_that_stopped_with_a_restart_are_noticed(run: Any) -> None:
                 await anyio.sleep(LATE + 1.0)
                 last = provider.add(f"k{now()}", at=now() + 10.0)
                 await (await poller.watch(last)).result()
-                assert poller._loops[0].watch.callbacks.loss.chance > 0.9
+                assert poller._engine.loops[0].watch.callbacks.loss.chance > 0.9
 
     run(main)
 
@@ -580,7 +580,7 @@ def test_jobs_that_ended_while_nobody_listened_are_not_counted(run: Any) -> None
             await announced(poller, provider, 3, name="x")
             await anyio.sleep(LATE + 1.0)
             assert len(await poller.jobs(state="succeeded")) == 173
-            assert poller._loops[0].watch.callbacks.loss.chance < 0.05
+            assert poller._engine.loops[0].watch.callbacks.loss.chance < 0.05
 
     run(main)
 
@@ -594,10 +594,10 @@ def test_jobs_that_ended_before_they_were_watched_are_not_counted(run: Any) -> N
             await announced(poller, provider, 150)
             await anyio.sleep(500.0)
             names = [provider.add(f"j{i}", at=now() - 100.0) for i in range(20)]
-            submitted_at = poller.wall() - 300.0
+            submitted_at = poller._engine.wall() - 300.0
             await results(await poller.watch_many(names, submitted_at=submitted_at))
             await anyio.sleep(LATE + 1.0)
-            assert poller._loops[0].watch.callbacks.loss.chance == 0.01
+            assert poller._engine.loops[0].watch.callbacks.loss.chance == 0.01
 
     run(main)
 
@@ -614,7 +614,7 @@ def test_a_job_that_no_answer_has_until_its_end_is_counted(run: Any) -> None:
                 await anyio.sleep(5.0)
                 poller.hint([job])
                 await handle.result()
-            assert poller._loops[0].watch.callbacks.loss.chance < 0.05
+            assert poller._engine.loops[0].watch.callbacks.loss.chance < 0.05
 
     run(main)
 

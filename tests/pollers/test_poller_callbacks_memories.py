@@ -111,7 +111,7 @@ def test_callbacks_that_go_wrong_in_every_way_lose_no_end(called: bool) -> None:
             batch = Batch(here, poller, hook if called else None)
             await batch.live(150)
             assert len(batch.delays) == 150
-            chance = poller._loops[0].watch.callbacks.loss.chance
+            chance = poller._engine.loops[0].watch.callbacks.loss.chance
             assert 0.3 <= chance <= 0.9 if called else chance == 1.0
             return sum(batch.delays) / 150, sum(len(ids) for ids in here.asked())
 

@@ -97,7 +97,7 @@ def test_a_job_can_be_settled_before_its_page_is_read(run: Any) -> None:
             with pytest.raises(LookupError):
                 await poller.settle(99, remote_id="J1")
             await anyio.sleep(50.0)
-            (jobs,) = (loop.watch.jobs for loop in poller._loops)
+            (jobs,) = (loop.watch.jobs for loop in poller._engine.loops)
             assert sorted(jobs) == list(range(1, LEFT + 1))
 
     run(main)
@@ -132,7 +132,7 @@ def test_a_job_not_taken_up_yet_is_its_own_source_s(run: Any) -> None:
         sources = [other.source(kind="others", batch=50), shop.source(batch=50)]
         async with make_poller(*sources, store=store) as poller:
             await poller.settle(LEFT + 1, remote_id="J1")
-            others, jobs = (loop.watch.jobs for loop in poller._loops)
+            others, jobs = (loop.watch.jobs for loop in poller._engine.loops)
             assert LEFT + 1 in jobs
             assert LEFT + 1 not in others
             job = await poller.job("J1", kind="jobs")
@@ -180,7 +180,7 @@ def test_who_waits_for_a_job_not_taken_up_yet_may_hear_much_of_others(run: Any) 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(job.result)
                 for _ in range(2_000):
-                    poller._tell()
+                    poller._engine.news.tell_stored()
                     await anyio.sleep(0.001)
 
     with_patience(run, main)

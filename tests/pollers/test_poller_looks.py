@@ -165,7 +165,7 @@ def test_kinds_are_learned_apart(run: Any) -> None:
 
 
 def shard_of(poller: Poller) -> Shard:
-    return poller._loops[0].shard
+    return poller._engine.loops[0].shard
 
 
 def test_what_was_learned_outlives_a_restart(run: Any) -> None:
@@ -236,11 +236,11 @@ def test_what_had_ended_before_the_watch_teaches_nothing(run: Any) -> None:
     async def main() -> None:
         async with make_poller(provider.source(batch=100), max_interval=600.0) as poller:
             await results(await poller.watch_many([provider.add(f"o{i}") for i in range(100)]))
-            assert poller._loops[0].watch.looks.learned == 0.0
+            assert poller._engine.loops[0].watch.looks.learned == 0.0
             provider.add("new", at=now() + 50.0)
-            submitted = await poller.watch("new", submitted_at=poller.wall() - 30.0)
+            submitted = await poller.watch("new", submitted_at=poller._engine.wall() - 30.0)
             assert isinstance(await submitted.result(), JobSucceeded)
-            assert 0.9 < poller._loops[0].watch.looks.learned <= 1.0
+            assert 0.9 < poller._engine.loops[0].watch.looks.learned <= 1.0
 
     run(main)
 
@@ -258,7 +258,7 @@ def test_the_first_look_after_a_restart_teaches_nothing(run: Any) -> None:
         await anyio.sleep(DAY)
         async with make_poller(provider.source(), store=store) as poller:
             await (await poller.watch("a")).result()
-            assert poller._loops[0].watch.looks.learned == 0.0
+            assert poller._engine.loops[0].watch.looks.learned == 0.0
 
     run(main)
 

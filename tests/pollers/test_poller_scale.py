@@ -116,7 +116,7 @@ def test_a_job_is_not_taken_up_twice(run: Any, monkeypatch: Any) -> None:
             ended, again = await poller.watch_many(["j34", "j35"])
             assert isinstance(await ended.result(), JobSucceeded)
             await anyio.sleep(10.0)
-            watching = poller._loops[0].watch.jobs
+            watching = poller._engine.loops[0].watch.jobs
             assert sorted(watching) == [*range(1, 33), 35]
             assert (await again.row()).state is State.WATCHING
         asked = [one for _, ids in provider.asked for one in ids]
@@ -136,7 +136,7 @@ def test_a_job_that_ends_while_its_page_is_read_does_not_come_back(run: Any) -> 
         async with anyio.create_task_group() as tasks:
             poller = make_poller(provider.source(batch=10), store=store)
             async with poller:
-                loop = poller._loops[0]
+                loop = poller._engine.loops[0]
                 loop._loaded = 0
                 for rid in list(loop.watch.jobs):
                     loop.watch.remove(rid)
@@ -189,7 +189,7 @@ def test_a_crowd_is_registered_in_parts() -> None:
             assert store.registered == [TRANSACTION, TRANSACTION, 7]
             again = await poller.watch_many(reversed(names))
             assert [one.id for one in again] == names[::-1]
-            assert len(poller._loops[0].watch.jobs) == len(names)
+            assert len(poller._engine.loops[0].watch.jobs) == len(names)
         assert kinds(await stored(store)).count("JobWatching") == len(names)
 
     run_virtual(main)

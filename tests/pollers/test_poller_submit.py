@@ -161,7 +161,7 @@ def test_how_long_it_takes_is_learned(run: Any) -> None:
     async def main() -> None:
         async with shop.poller() as poller:
             await (await poller.submit(shop.upload)).result()
-            assert poller._loops[0].watch.looks.learned > 0.9
+            assert poller._engine.loops[0].watch.looks.learned > 0.9
 
     run(main)
 

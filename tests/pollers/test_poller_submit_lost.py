@@ -418,7 +418,7 @@ def test_giving_up_while_it_is_decided(deed: str, run: Any) -> None:
                 tasks.start_soon(submit)
                 await anyio.sleep(3.0)  # stored at 1.0; decided at 3.2, or found then
                 (row,) = await MemoryStore.jobs(store)
-                await poller.unwatch(row.rid, row.key)
+                await poller._engine.cancel(row.rid, row.key)
             await anyio.sleep(60.0)
         assert kinds(await stored(store)) == ["JobSubmitting", "JobCancelled"]
 

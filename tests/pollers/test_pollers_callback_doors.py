@@ -195,7 +195,7 @@ async def test_a_poller_that_is_made_later(door: Door) -> None:
         async with make_poller(Heard().source()) as poller:
             made.append(poller)
             assert (await knock("/", b'{"job": "a"}'))[0] == 200
-            assert poller._loops[0].watch.callbacks.strange == 1
+            assert poller._engine.loops[0].watch.callbacks.strange == 1
         assert (await knock("/", b'{"job": "a"}'))[0] == 503
 
 

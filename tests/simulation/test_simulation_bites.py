@@ -68,7 +68,7 @@ def what_a_sink_needs_is_pruned(patch: Patch) -> None:
 @breaks
 def a_job_may_end_while_it_is_looked_at(patch: Patch) -> None:
     async def taken(self: Any, steps: Any) -> Any:
-        rows = {job.rid: job for job in await self.poller.store.rows([rid for rid, _ in steps])}
+        rows = {job.rid: job for job in await self.engine.store.rows([rid for rid, _ in steps])}
         found = (step(rows[rid]) for rid, step in steps if rid in rows)
         return [one for one in found if one is not None]
 
@@ -89,7 +89,7 @@ def what_has_ended_is_looked_at_again(patch: Patch) -> None:
         if job.rid in self.watch.jobs:
             self.watch.jobs[job.rid].status = job.status
         if job.state.ended:
-            self.poller.ended(job.rid)
+            self.engine.news.tell_ended(job.rid)
 
     patch.setattr(Loop, "_apply", apply)
 
