@@ -5,30 +5,25 @@ lane nothing is restricted and no time-out is set: it awaits the function, recog
 by one look at the body, and builds nothing.  Everything else goes to the driver.
 """
 
-import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Never, ParamSpec, TypeVar, Unpack, cast, overload
 
-import anyio
-
 from resilience import _state, observe
-from resilience._attempt import Attempted, Finished
-from resilience._context import CONTEXT, Frame, Settings, frame_of, settings_of
+from resilience._attempt import Attempted
+from resilience._calls import Calls, check_call, endpoint_of
+from resilience._context import CONTEXT, Frame, Settings
 from resilience._core.admission.breaker import CircuitBreaker
 from resilience._core.admission.budget import RetryBudget
 from resilience._core.admission.lane import Lane
 from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import ScopeKey
 from resilience._core.admission.waiting import MOST_WAITING
-from resilience._core.policy.model import Repeat
-from resilience._driver import Call, timed_out
-from resilience._functions import check_function, is_spent_by_use
-from resilience._hedge import hedged
-from resilience._judging import hand_out, judge, single
+from resilience._functions import check_function
+from resilience._judging import judge
 from resilience._options import INFINITE, CallSettings, Options, seconds
 from resilience._report import is_response, remember_success
 from resilience._requests import Requests
@@ -74,6 +69,7 @@ class Guard:
     """
 
     __slots__ = (
+        "_calls",
         "_is_plain_success",
         "_lanes",
         "_limit",
@@ -116,7 +112,6 @@ class Guard:
             enforce=enforce,
         )
         self._read = read
-        self._is_plain_success: Callable[[Any], bool] = loaded.plain.of_dict
         self._set(Options())
 
     def _set(self, options: Options) -> None:
@@ -126,6 +121,8 @@ class Guard:
         told = self._shared.observer is not observe.default
         simple = options.hedge is None and options.cost == 1.0  # the fast lane counts calls
         self._plain = self._read is None and simple and not told
+        self._is_plain_success: Callable[[Any], bool] = self._shared.policy.plain.of_dict
+        self._calls = Calls(self._shared, options, self._read)
         limit = min(seconds(options.attempt_timeout), seconds(options.deadline))
         self._limit = None if limit == INFINITE else limit
         # by function name; a view with an endpoint of its own has its own
@@ -158,7 +155,6 @@ class Guard:
         view = object.__new__(Guard)
         view._shared = self._shared
         view._read = self._read
-        view._is_plain_success = self._is_plain_success
         view._set(self._options.changed(dict(settings)))
         return view
 
@@ -198,7 +194,7 @@ class Guard:
             or lane.in_flight >= lane.window
             or CONTEXT.get() is not None
         ):
-            return cast("T", await self._call(func, args, kwargs, None, 0))
+            return cast("T", await self._calls.make(func, args, kwargs, None, 0))
         epoch = self._machine.epoch
         shared = self._shared
         reading = shared.clock()
@@ -217,20 +213,20 @@ class Guard:
                     return value
                 first = Attempted(value=value)
             else:
-                told = await self._within(self._limit, func, args, kwargs, frame)
+                told = await self._calls.within(self._limit, func, args, kwargs, frame)
                 if type(told) is not Attempted:
                     if lane.failing:
                         lane.failing -= 1
                     return cast("T", told)
                 first = told
         except Exception as error:  # noqa: BLE001  # judged, and raised in the end
-            _check_call(func, error)
+            check_call(func, error)
             first = Attempted(exception=error)
         finally:
             lane.in_flight -= 1
             CONTEXT.reset(token)
             frame.active = False
-        endpoint = self._endpoint(func, self._options)
+        endpoint = endpoint_of(self._shared, func, self._options)
         if self._limit is None:
             await judge(shared, self._read, first, frame, endpoint)
         started = shared.began(reading)
@@ -239,7 +235,7 @@ class Guard:
                 elapsed = 0.0 if started is None else shared.clock() - started
                 remember_success(first.value, self.policy, endpoint, elapsed)
             return cast("T", first.value)
-        return cast("T", await self._call(func, args, kwargs, first, epoch, started))
+        return cast("T", await self._calls.make(func, args, kwargs, first, epoch, started))
 
     def __call__(
         self, func: Callable[P, Awaitable[T]], *handler: Never
@@ -261,131 +257,6 @@ class Guard:
             return await self.call(func, *args, **kwargs)
 
         return guarded
-
-    async def _ask_and_judge(  # private, and on a path where keywords cost
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        frame: Frame,
-        options: Options,
-    ) -> Any:
-        """What ``func`` gave, if it is a plain success; else an ``Attempted``, judged.
-
-        Reading what was returned may wait too, so a time-out has to cover both.
-        """
-        try:
-            value = await func(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001
-            _check_call(func, error)
-            tried = Attempted(exception=error)
-        else:
-            if type(value) is dict and self._is_plain_success(value):
-                return value
-            tried = Attempted(value=value)
-        await judge(self._shared, self._read, tried, frame, self._endpoint(func, options))
-        return tried
-
-    async def _within(  # private, and on a path where keywords cost
-        self,
-        limit: float,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        frame: Frame,
-    ) -> Any:
-        """The same, for at most so many seconds; asyncio's own time-out costs half of anyio's scope."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            with anyio.move_on_after(limit):
-                return await self._ask_and_judge(func, args, kwargs, frame, self._options)
-            return timed_out(limit)
-        timeout = asyncio.timeout(limit)
-        try:
-            async with timeout:
-                return await self._ask_and_judge(func, args, kwargs, frame, self._options)
-        except TimeoutError:
-            if timeout.expired():
-                return timed_out(limit)
-            raise
-
-    async def _call(  # noqa: PLR0917  # private, and on a path where keywords cost
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        first: Attempted | None,
-        epoch: int,
-        started: float | None = None,
-    ) -> Any:
-        options = self._options.changed(settings_of(self._shared))
-        endpoint = self._endpoint(func, options)
-        outer = frame_of(self._shared)
-        if outer is not None:  # inside another call of this account: it decides, we only try
-            before = outer.last
-            tried = first or await self._attempt(func, args, kwargs, options)
-            outer.saw(tried.found, tried.request, before=before)
-            outer.spent = outer.spent or tried.spent
-            return await hand_out(single(self._shared, tried, endpoint), self.policy, options)
-        once = any(map(is_spent_by_use, (*args, *kwargs.values())))
-        if options.hedge is not None and not once and self._may_hedge(endpoint, options):
-            attempt = partial(self._attempt, func, args, kwargs, options)
-            finished = await self._hedged(options.hedge, attempt, options, endpoint)
-            return await hand_out(finished, self.policy, options)
-        with Call(self._shared, options, endpoint=endpoint, started=started) as call:
-            entered = None
-            if first is None and self._shared.enforce:
-                entered = await self._shared.enter(call.ticket)
-            # made only now: there may be a hundred thousand who wait to be let in
-            attempt = partial(self._attempt, func, args, kwargs, options)
-            finished = await call.run(
-                attempt, replayable=_never if once else _always, entered=entered,
-                first=first, epoch=epoch,
-            )  # fmt: skip
-        return await hand_out(finished, self.policy, options)
-
-    async def _attempt(  # private, and on a path where keywords cost
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: Options,
-    ) -> Attempted:
-        """One attempt in a frame of its own, so that adapters below know that they are inside."""
-        frame = Frame(self._shared, CONTEXT.get())
-        token = CONTEXT.set(frame)
-        try:
-            told = await self._ask_and_judge(func, args, kwargs, frame, options)
-        finally:
-            CONTEXT.reset(token)
-            frame.active = False
-        return told if type(told) is Attempted else Attempted(value=told)
-
-    async def _hedged(
-        self,
-        share: float,
-        attempt: Callable[[], Awaitable[Attempted]],
-        options: Options,
-        endpoint: str,
-    ) -> Finished:
-        """A call, and a second one beside it if it takes longer than this share of those before."""
-        shared, lane = self._shared, self._shared.lane(endpoint)
-
-        async def going() -> Finished:
-            with Call(shared, options, endpoint=endpoint) as call:
-                return await call.run(attempt, replayable=_always)
-
-        return await hedged(
-            going, shared.durations(endpoint), share,
-            lambda: lane.budget.charge(lane.sent, shared.now().loop),
-        )  # fmt: skip
-
-    def _may_hedge(self, endpoint: str, options: Options) -> bool:
-        if options.idempotent is not None or not self._shared.enforce:
-            return bool(options.idempotent) and self._shared.enforce
-        described = self.policy.endpoints.get(endpoint)
-        return described is not None and described.repeat is Repeat.SAFE
 
     def aiohttp(self, hosts: Collection[str] | None = None) -> "Middleware":
         """A middleware for ``aiohttp.ClientSession(middlewares=[…])``, aiohttp 3.12 or later.
@@ -555,40 +426,8 @@ class Guard:
     # -- where a function belongs --------------------------------------------------------------
 
     def _find_lane(self, func: Callable[..., Any]) -> Lane:
-        lane = self._shared.lane(self._endpoint(func, self._options))
+        lane = self._shared.lane(endpoint_of(self._shared, func, self._options))
         name = getattr(func, "__name__", None)
         if isinstance(name, str) and len(self._lanes) < MOST_TOPICS:
             self._lanes[name] = lane
         return lane
-
-    def _endpoint(self, func: Callable[..., Any], options: Options) -> str:
-        if options.endpoint:
-            return options.endpoint
-        while isinstance(func, partial):
-            func = func.func
-        return self.policy.table.endpoint_of_function(getattr(func, "__name__", ""))
-
-
-def _always(_: Attempted) -> bool:
-    return True
-
-
-def _never(_: Attempted) -> bool:
-    return False
-
-
-def _check_call(func: Any, error: Exception) -> None:
-    """Let the caller's own mistakes through as they are: wrong arguments, or nothing to await.
-
-    A TypeError that was raised in here was not raised by the function but by calling it.
-    """
-    if not isinstance(error, TypeError) or (trace := error.__traceback__) is None:
-        return
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace.tb_frame.f_globals.get("__name__") in (__name__, check_function.__module__):
-        try:
-            check_function(func)
-        except TypeError as mistake:
-            raise mistake from None
-        raise error
