@@ -91,7 +91,7 @@ class Watch:
         # it may have passed while nobody was running: there is always time for one more look
         deadline = INFINITE if job.deadline is None else now + max(0.0, job.deadline - wall)
         one = self.jobs.add(job, born=now - max(0.0, wall - job.created_at), deadline=deadline)
-        one.looked_at = self.ages.enter(now)
+        self.jobs.looked_at[one.slot] = self.ages.enter(now)
         self._turns.add(one.slot, first_look)
         if self._rids is not None:
             self._rids[job.key.remote_id] = job.rid
