@@ -15,7 +15,7 @@ from pollers._core.looks import PRICE, Looks, shortened
 from pollers._core.model import Job, Phase, Sighting
 from pollers._core.step import Step, cancel, expire, is_news, step
 from pollers._core.table import Table, Watched
-from pollers._core.turns import MOVED, Turns
+from pollers._core.turns import Turns
 
 INFINITE = float("inf")
 
@@ -24,6 +24,9 @@ AT_ONCE = 1.0
 
 TOLD_LATE = 0.1
 """A callback is taken to come so late, as a part of the age that the job has then, or sooner."""
+
+SET_ASIDE = 10
+"""Batches of dear jobs that a look sets aside at most, lest a million at once stop the loop."""
 
 REPLANNED = 200
 REPLAN_EVERY = 0.01
@@ -88,7 +91,7 @@ class Watch:
         # it may have passed while nobody was running: there is always time for one more look
         deadline = INFINITE if job.deadline is None else now + max(0.0, job.deadline - wall)
         one = self.jobs.add(job, born=now - max(0.0, wall - job.created_at), deadline=deadline)
-        one.looked_at = self.ages.enter(now)
+        self.jobs.looked_at[one.slot] = self.ages.enter(now)
         self._turns.add(one.slot, first_look)
         if self._rids is not None:
             self._rids[job.key.remote_id] = job.rid
@@ -205,7 +208,7 @@ class Watch:
             else:
                 self._dear_turns.add(slot, self.jobs.at[slot])
                 set_aside += 1
-            if len(picked) == most or set_aside == MOVED * self._batch:
+            if len(picked) == most or set_aside == SET_ASIDE * self._batch:
                 break
         for one in left:
             self._turns.add(one.slot, self.jobs.at[one.slot])

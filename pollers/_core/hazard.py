@@ -13,7 +13,7 @@ with nothing learned the intervals grow with the square root of the age.
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Self
 
@@ -25,6 +25,8 @@ SMALLEST = 2.0**-4
 
 BINS = 25 * OCTAVE
 """Up to 2 ** 21 seconds, which is 24 days; the last bin has no end."""
+
+_BINS = range(BINS)
 
 EDGES: tuple[float, ...] = (
     0.0, *(SMALLEST * float(2.0 ** (i / OCTAVE)) for i in range(BINS - 1))
@@ -92,34 +94,33 @@ class Hazard:
 
     def due(self, seen: float, price: float, latest: float) -> float:
         """The age at which a look is worth its price, after one at ``seen``; at most ``latest``."""
+        integral, spread = self._integral, self._spread
         before, root_before = self.until(seen)
 
-        def root_at(age: float) -> float:
-            hazard, root = self.until(age)
-            return math.sqrt(worth(hazard - before, root - root_before))
+        def is_worth(i: int) -> bool:
+            return worth(integral[i] - before, spread[i] - root_before) >= price
 
-        wanted = math.sqrt(price)
-        late, over = latest, root_at(latest) - wanted
+        first, last = bisect_right(EDGES, seen), bisect_right(EDGES, latest)
+        i = bisect_left(_BINS, True, first, last, key=is_worth) - 1
+        edge, rate, steep = EDGES[i], self.rates[i], self._roots[i]
+        hazard, root, wanted = integral[i] - before, spread[i] - root_before, math.sqrt(price)
+
+        def off(age: float) -> float:
+            inside = age - edge
+            return math.sqrt(worth(hazard + rate * inside, root + steep * inside)) - wanted
+
+        early, late = max(seen, edge), latest if i + 1 == last else EDGES[i + 1]
+        under, over = off(early), off(late)
         if over <= 0.0:
-            return latest
-        early, under = seen, -wanted
-        low, high = bisect_right(EDGES, seen), bisect_right(EDGES, latest)
-        while low < high:
-            middle = (low + high) // 2
-            off = root_at(EDGES[middle]) - wanted if middle < BINS else over
-            if off < 0.0:
-                low, early, under = middle + 1, EDGES[middle], off
-            else:
-                high = middle
-                late, over = (EDGES[middle], off) if middle < BINS else (late, over)
+            return late
         age = late
         for _ in range(_REFINED):  # within a bin it is nearly a line
             age = early + (late - early) * under / (under - over)
-            off = root_at(age) - wanted
-            if off < 0.0:
-                early, under = age, off
+            found = off(age)
+            if found < 0.0:
+                early, under = age, found
             else:
-                late, over = age, off
+                late, over = age, found
         return age
 
     def age_at(self, hazard: float) -> float:

@@ -15,6 +15,9 @@ States and moves::
 
 A job that is SUBMITTING or UNCERTAIN has no remote id yet; its token stands in the place of it.
 
+What is made for every row is a ``Struct``, which is cheap to make, and the garbage collector does not
+walk through it: nothing that it holds refers to it.
+
 All instants here are wall time: seconds since the epoch, UTC (see ``resilience._core.instants`` for
 the other kind).  Spans are seconds.
 """
@@ -81,7 +84,7 @@ class Shard:
     bucket: int = 0
 
 
-class JobKey(Struct, frozen=True, gc=False):  # many are made and kept: let them be cheap
+class JobKey(Struct, frozen=True, gc=False):
     """What makes a job the same job."""
 
     provider: str
@@ -101,8 +104,7 @@ class JobKey(Struct, frozen=True, gc=False):  # many are made and kept: let them
         return f"/{self.provider}/{self.account}/{self.kind}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True, gc=False):
     """One row.  ``rid`` is never reused; ``version`` counts its transitions from 1."""
 
     rid: int
@@ -123,13 +125,13 @@ class Job:
     """Looks up to the last transition."""
     data: Any = None
     """The user's own, any JSON value."""
-    features: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """What is known about it besides, as JSON: what the provider tells that may predict the duration
     (``duration``, ``size`` …), what the source was told when it was watched (``expect``, ``settle``),
     and ``children`` once it has ended."""
 
 
-class NewJob(Struct, frozen=True, kw_only=True):
+class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     """A job to be registered: one to be watched, or one that is about to be submitted."""
 
     key: JobKey
@@ -172,8 +174,7 @@ class Sighting:
     children: tuple["Sighting", ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
+class Transition(Struct, frozen=True, kw_only=True, gc=False):
     """One change of one row, with the one event that tells of it.
 
     The store applies it only if the row still has ``after.version - 1``.  One of the type
@@ -196,8 +197,7 @@ class Notice:
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
+class EventRow(Struct, frozen=True, kw_only=True, gc=False):
     """One row of the outbox.
 
     ``seq`` grows in commit order.  ``rid`` is 0 for a notice, whose ``version`` counts the notices

@@ -9,8 +9,9 @@ provider is asked anyway.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from pollers._core.model import MOVES, Job, NewJob, Phase, Sighting, State, Transition
 from pollers._core.model import RECORD_VERSION as V

@@ -14,11 +14,11 @@ of one account have the same numbers, and so has a store that was restored from 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from pollers._core.model import Job, State, Transition
 from pollers._core.step import cancel, moved
@@ -105,7 +105,7 @@ def named(job: Job, remote_id: str, *, at: float, at_once: bool) -> Transition:
     span = None if job.deadline is None else job.deadline - job.created_at
     after = replace(
         job, version=job.version + 1, state=State.WATCHING,
-        key=structs.replace(job.key, remote_id=remote_id), cause=None, reason=None, created_at=at,
+        key=replace(job.key, remote_id=remote_id), cause=None, reason=None, created_at=at,
         submitted_at=at if at_once else job.submitted_at or job.created_at,
         deadline=None if span is None else at + span,
     )  # fmt: skip

@@ -95,11 +95,11 @@ class Index:
     def _locate(self, rid: int) -> tuple[int, int]:
         """The block and the place in it; a place of -1 for an id that isn't in it."""
         block = bisect_right(self._firsts, rid) - 1
-        if block < 0:
+        if block < 0 or rid > self._rids[block][-1]:  # as any job that is new
             return 0, -1
         rids = self._rids[block]
         place = bisect_left(rids, rid)
-        return block, place if place < len(rids) and rids[place] == rid else -1
+        return block, place if rids[place] == rid else -1
 
     def _insert_block(self, at: int, rids: "array[int]", slots: "array[int]") -> None:
         self._firsts.insert(at, rids[0])

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from pollers._core.calendar import Calendar
 
-MOVED = 10
+MOVED = 5
 """Batches that begin to wait at once, lest a million at once stop the loop."""
 
 SWEEPS = 8.0

@@ -1,10 +1,11 @@
 """A job that is made of others: when its set of children is whole, and what they add up to."""
 
+import dataclasses
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pollers import Child, Job, JobChanged, JobExpired, JobKey, JobSucceeded, Sighting, State
 from pollers._core.children import Family, fold, found, is_whole, listed, still_open
@@ -157,7 +158,7 @@ def test_causes_are_told_once_each_and_three_at_most() -> None:
     """Fifty videos that fail for one reason are one reason."""
     one = family((0, 0, "abcdef"))
     causes = zip("abcdef", ["x", "x", None, "y", "z", "w"], strict=True)
-    found(one, {i: replace(BAD, cause=cause) for i, cause in causes}, {}, now=0.0)
+    found(one, {i: dataclasses.replace(BAD, cause=cause) for i, cause in causes}, {}, now=0.0)
     told = fold("T1", one, word="parsed", expect=6, settle=0.0, now=0.0, grace=60.0)
     assert told.cause == "x; y; z; and 1 more"
 

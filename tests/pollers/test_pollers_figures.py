@@ -1,8 +1,7 @@
 """Figures of the job's core, worked out by hand: where being a little wrong would show nowhere else."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from pollers import Job, JobKey, Sighting, State
 from pollers._core import schedule

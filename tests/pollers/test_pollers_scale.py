@@ -13,8 +13,7 @@ from pollers._core import calendar, turns
 from pollers._core.calendar import PART, Calendar
 from pollers._core.model import Phase
 from pollers._core.table import BLOCK, Index, Table
-from pollers._core.turns import MOVED
-from pollers._watch import Pace, Watch
+from pollers._watch import SET_ASIDE, Pace, Watch
 
 
 def row(rid: int, **more: Any) -> Job:
@@ -216,7 +215,7 @@ def test_a_crowd_of_dear_jobs_is_passed_over_once() -> None:
         served += costly
         watch.saw({}, asked=float(at), now=float(at), wall=float(at))
         assert len(picked) == (1 if 1 < at < 100 else 11)
-    assert most <= MOVED * 20 + 20 + 2
+    assert most <= SET_ASIDE * 20 + 20 + 2
     assert len(set(served)) == 200
 
 

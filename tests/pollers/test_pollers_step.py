@@ -1,10 +1,10 @@
 """One step of a job's life: exactly the moves of the table, and nothing else."""
 
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pollers import Job, JobKey, Sighting, State
 from pollers._core.model import ENDED, NewJob, Phase

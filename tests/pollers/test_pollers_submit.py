@@ -1,10 +1,10 @@
 """The moves of a job without an id, its intent, and the search among the videos of Memories.ai."""
 
-from dataclasses import replace
+import dataclasses
 from typing import Any
 
 import pytest
-from msgspec import structs
+from msgspec.structs import replace
 
 from pollers import Intent, Job, JobKey, Match, State
 from pollers._core.events import event_of
@@ -112,7 +112,7 @@ def test_uncertain_tells_why_and_what_to_do(reason: str) -> None:
 
 def test_a_known_id_names_the_row_that_has_it() -> None:
     """The honest end of the other."""
-    other = job(State.WATCHING, rid=3, key=structs.replace(KEY, remote_id="VI1"))
+    other = job(State.WATCHING, rid=3, key=replace(KEY, remote_id="VI1"))
     assert known_as(job(), other, at=NOW).data["cause"] == "VI1 is known already, as job 3"
 
 
@@ -223,7 +223,7 @@ class Deployment:
         return [(one["video_no"], one) for one in shown], pages
 
     def find(self, **changes: Any) -> list[Match]:
-        intent = replace(intent_of(job()), **changes)
+        intent = dataclasses.replace(intent_of(job()), **changes)
         return run_virtual(lambda: find_tagged(self.page, intent))
 
 

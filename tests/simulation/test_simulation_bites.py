@@ -3,12 +3,12 @@
 # ruff: noqa: D102, D103  # helpers say it by their names
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 from sim_check import play
 
 from pollers import _loop, _relay, _watch

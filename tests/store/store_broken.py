@@ -2,9 +2,7 @@
 
 # ruff: noqa: D102, D103  # helpers say it by their names
 
-from dataclasses import replace
-
-from msgspec import structs
+from msgspec.structs import replace
 
 from pollers._core.model import Job, State
 from pollers.store import Fenced, MemoryStore
@@ -71,7 +69,7 @@ class OpensEverythingWatching(Broken):
     """An intent is taken for a job."""
 
     def _register(self, new, *, again):
-        return super()._register(structs.replace(new, state=State.WATCHING), again=again)
+        return super()._register(replace(new, state=State.WATCHING), again=again)
 
 
 class ReusesRids(Broken):

@@ -2,13 +2,13 @@
 
 # ruff: noqa: D102, D103  # helpers say it by their names
 
+import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import anyio
 import pytest
-from msgspec import structs
+from msgspec.structs import replace
 from store_words import (
     A1,
     A,
@@ -148,13 +148,13 @@ class Contract:
         """The same remote id elsewhere is another job."""
         keys = [key("VI1"), key("VI2"), key("VI1", B), key("VI1", kind="scrapes")]
         keys += [
-            structs.replace(keys[0], provider="memos_cloud"),
-            structs.replace(keys[0], deployment="localhost"),
+            replace(keys[0], provider="memos_cloud"),
+            replace(keys[0], deployment="localhost"),
         ]
         rids = []
         for one in keys:
             epoch = await store.acquire(one.shard)
-            (job,) = await store.register(one.shard, epoch, [structs.replace(new(), key=one)])
+            (job,) = await store.register(one.shard, epoch, [replace(new(), key=one)])
             rids.append(job.rid)
         assert rids == [1, 2, 3, 4, 5, 6]
         assert [(await store.find(one)).rid for one in keys] == rids
@@ -374,7 +374,7 @@ class Contract:
     async def load_active_gives_pages(self, store: Store) -> None:
         """Behind a row, at most so many, and of one kind where it is said."""
         epoch, jobs = await begun(store, "VI1", "VI2", "VI3", "VI4")
-        songs = [structs.replace(new(name), key=key(name, kind="songs")) for name in ("VI1", "VI5")]
+        songs = [replace(new(name), key=key(name, kind="songs")) for name in ("VI1", "VI5")]
         first, last = await store.register(A, epoch, songs)
         await store.commit(A, epoch, [ended(jobs[1])])
         assert await store.load_active(A, limit=2) == [jobs[0], jobs[2]]
@@ -472,7 +472,7 @@ class Contract:
         assert await store.jobs(state=State.WATCHING, limit=1) == [two]
         assert await store.jobs(shard=A, state=State.SUCCEEDED) == [one]
         assert await store.jobs(shard=B, state=State.SUCCEEDED) == []
-        assert await store.jobs(shard=replace(A, provider="other")) == []
+        assert await store.jobs(shard=dataclasses.replace(A, provider="other")) == []
         assert await store.jobs(limit=0) == []
 
     async def any_json_value_comes_back(self, store: Store) -> None:

@@ -5,8 +5,8 @@
 import asyncio
 import signal
 import sys
-from dataclasses import replace
 
+from msgspec.structs import replace
 from store_words import A, changed, ended, new
 
 from pollers.store.sqlite import SqliteStore

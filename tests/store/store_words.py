@@ -2,8 +2,10 @@
 
 # ruff: noqa: D102, D103  # helpers say it by their names
 
-from dataclasses import replace
+import dataclasses
 from typing import Any
+
+from msgspec.structs import replace
 
 from pollers._core import submit
 from pollers._core.model import (
@@ -22,7 +24,7 @@ from pollers.store import Store
 
 A = Shard("memories_ai", "api.memories.ai", "alice")
 B = Shard("memories_ai", "api.memories.ai", "bob")
-A1 = replace(A, bucket=1)
+A1 = dataclasses.replace(A, bucket=1)
 SHARDS = (A, B, A1)
 IDS = ("VI1", "VI2", "VI3")
 TOKENS = ("rp-0", "rp-1", "rp-2", "rp-3")

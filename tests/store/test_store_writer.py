@@ -4,6 +4,7 @@
 
 import asyncio
 import gc
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from store_words import A, changed, ended, everything, new
 from test_store_file import HERE, ROOT, contents, opened
 
+from pollers.store import _file
 from pollers.store.base import StoreError
 from pollers.store.sqlite import SqliteStore
 from resilience.testing import run_virtual
@@ -97,6 +99,51 @@ def test_a_failure_in_a_group_is_alone(run, tmp_path) -> None:
             job.rid for number, job in enumerate(jobs) if number % 3
         ]
         await everything(store)
+        await store.aclose()
+
+    run(main)
+
+
+@pytest.mark.parametrize(("refused", "nth"), [("BEGIN IMMEDIATE", 1), ("COMMIT", 2)])
+def test_a_transaction_that_fails_fails_all(refused, nth, run, tmp_path, monkeypatch) -> None:
+    """Nobody's request is to blame, so none of them is tried again, and none has happened."""
+    left = {}  # executions, with the one that fails
+
+    class Broken(sqlite3.Connection):
+        def execute(self, sql, *given):
+            left[sql] = left.get(sql, 0) - 1
+            if left[sql] == 0:
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *given)
+
+    def connect(path, mode):
+        uri = f"{path.as_uri()}?mode={mode}"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, factory=Broken)
+
+    async def main():
+        monkeypatch.setattr(_file, "connect", connect)
+        store = await opened(tmp_path / "jobs.db")
+        monkeypatch.undo()
+        gate, failed = Gate(), []
+
+        async def one(sink):
+            try:
+                await store.ack(sink, 1)
+            except sqlite3.OperationalError:
+                failed.append(sink)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store._write, gate)
+            await gate.is_entered()
+            left[refused] = nth  # the gate's own COMMIT comes first
+            tasks.start_soon(one, "a")
+            tasks.start_soon(one, "b")
+            await anyio.wait_all_tasks_blocked()
+            gate.open()
+        assert sorted(failed) == ["a", "b"]
+        assert [await store.acked(sink) for sink in ("a", "b")] == [None, None]
+        await store.ack("a", 1)
+        assert await store.acked("a") == 1
         await store.aclose()
 
     run(main)
