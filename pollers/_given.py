@@ -153,6 +153,15 @@ def predictors(features: Mapping[str, Any]) -> dict[str, Any]:
     return dict(features)
 
 
+def instant(name: str, given: float | None) -> float | None:
+    """Stored as it is: what can't be reckoned with would stop every poller that reads it."""
+    if given is None:
+        return None
+    if not isinstance(given, (int, float)) or not -INFINITE < given < INFINITE:
+        raise ValueError(f"{name}={given!r}: expected seconds since the epoch")
+    return float(given)
+
+
 def seconds(span: float | timedelta) -> float:
     return span.total_seconds() if isinstance(span, timedelta) else float(span)
 

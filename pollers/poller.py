@@ -267,8 +267,8 @@ class Poller:
                 in any unit), ``kind`` (a text: such jobs have nothing to do with others).
 
         Raises:
-            ValueError: no such source, ``data`` is not JSON, the kind has no children, or features
-                that nothing is known of.
+            ValueError: no such source, ``data`` is not JSON, ``submitted_at`` no number, the kind has no
+                children, or features that nothing is known of.
             PollerStopped: the poller ended.
             RuntimeError: the poller was not started, and isn't for five seconds.
         """
@@ -304,13 +304,14 @@ class Poller:
         loop = self._engine.loop_for(kind, account)
         now = self._engine.wall()
         until = None if deadline is None else now + given.seconds(deadline)
+        since = given.instant("submitted_at", submitted_at)
         known = {**given.features(loop.source, expect, settle), **given.predictors(features or {})}
         handles: list[JobHandle] = []
         for start in range(0, len(pairs), TRANSACTION):
             new = [
                 NewJob(
                     key=loop.key(job_id), created_at=now, deadline=until,
-                    submitted_at=submitted_at, data=data, features=known,
+                    submitted_at=since, data=data, features=known,
                 )
                 for job_id, data in pairs[start : start + TRANSACTION]
             ]  # fmt: skip

@@ -22,7 +22,8 @@ class JsonLines(Sink):
     """Appends each event to a file and syncs it to the disk.
 
     It goes on exactly where it was: a last line without its end is cut off, and what is in the file
-    already is not written again.  Nobody else may append to the file at the same time.
+    already is not written again.  Nobody else may append to the file at the same time.  It may be
+    renamed or deleted at any time, as when logs are rotated: a new one is begun.
 
     Args:
         path: the file; it is made if it does not exist, its folder is not.
@@ -42,7 +43,7 @@ class JsonLines(Sink):
         self._lock = Lock()  # a delivery that is cancelled goes on in its thread
         self._fd: int | None = None
         self._last: tuple[str, int] = ("", 0)
-        """The store and the sequence number of the last line."""
+        """The store and the sequence number of the last line that was written."""
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """One write and one sync for all of them."""
@@ -62,6 +63,8 @@ class JsonLines(Sink):
 
     def _append_missing(self, events: Sequence[Event]) -> None:
         try:
+            if self._fd is not None and self._is_moved(self._fd):
+                self._close()
             if self._fd is None:
                 self._fd = self._open()
             missing = [event for event in events if not self._has(place_of(event.cursor))]
@@ -75,6 +78,13 @@ class JsonLines(Sink):
         if missing:
             self._last = place_of(missing[-1].cursor)
 
+    def _is_moved(self, fd: int) -> bool:
+        """The file with this name is another by now, or none."""
+        try:
+            return not os.path.samestat(os.fstat(fd), self._path.stat())
+        except FileNotFoundError:
+            return True
+
     def _has(self, place: tuple[str, int]) -> bool:
         store, seq = place
         return store == self._last[0] and seq <= self._last[1]
@@ -85,7 +95,8 @@ class JsonLines(Sink):
             size = os.fstat(fd).st_size
             end = _end_of_line(fd, size)
             start = _end_of_line(fd, end - 1)
-            self._last = self._place(os.pread(fd, end - start, start)) if end else ("", 0)
+            if end:  # else it is new, and what came before is in one that was renamed
+                self._last = self._place(os.pread(fd, end - start, start))
             if end < size:
                 os.ftruncate(fd, end)
             _sync_folder(self._path.parent)

@@ -35,6 +35,8 @@ BASE_URL = "https://api.memories.ai/serve/api/v1"
 BATCH = 200
 SPACING = 0.21
 """Seconds: list_videos is limited to 5 requests a second per account, and requests arrive unevenly."""
+LEAST_PAGE = 20
+"""Videos of a page that any deployment gives: it was the default in 2025."""
 
 WORDS = StatusWords(
     pending=("UNPARSE", "PENDING", "PROCESSING", "UPLOADING"),
@@ -83,6 +85,8 @@ class MemoriesVideos:
         self._where = {key: value for key, value in names.items() if value is not None}
         self._pages_of_everything: int | None = None
         """None while ``video_nos`` is honoured, else how many pages the whole list has."""
+        self._page_size = BATCH
+        """Videos of a page of the list; less where so many were refused."""
         self._free_at = -math.inf
         """Loop time from which the next request of the same look may go."""
 
@@ -107,7 +111,8 @@ class MemoriesVideos:
             asked[:] = pick(self.batch)
             if not asked:
                 return None
-            body = {"page": 1, "size": self.batch, "video_nos": asked, **self._where}
+            # no larger than need be: a deployment may refuse large pages, and halves must be taken
+            body = {"page": 1, "size": len(asked), "video_nos": asked, **self._where}
             return await self._post("list_videos", body)
 
         await self._spaced()
@@ -123,12 +128,13 @@ class MemoriesVideos:
             found and not set(asked) <= set(found) and not set(found) - set(asked) and page < pages
         ):
             page += 1  # the server's pages are shorter than our batch
-            more = dict(sightings_of(await self._page(guard, page, video_nos=asked)))
+            data = await self._page(guard, page, size=len(asked), video_nos=asked)
+            more = dict(sightings_of(data))
             if not more:
                 break
             found |= more
         if set(found) - set(asked):
-            self._pages_of_everything = pages
+            self._pages_of_everything = _pages(data, self._page_size)
         return {number: seen for number, seen in found.items() if number in asked}
 
     async def _otherwise(
@@ -142,7 +148,7 @@ class MemoriesVideos:
             return found
         page = 1
         while left and page <= (self._pages_of_everything or 1):
-            data = await self._page(guard, page)
+            data = await self._whole_page(guard, page)
             self._pages_of_everything = _pages(data)
             found.update(sightings_of(data))
             left = [number for number in left if number not in found]
@@ -158,15 +164,28 @@ class MemoriesVideos:
         """The videos that have the intent's token as a tag (``tags`` of the upload)."""
 
         async def page(number: int, tag: str) -> Page:
-            data = await self._page(self.guard, number, tag=tag)
+            data = await self._whole_page(self.guard, number, tag=tag)
             return list(numbered(data)), _pages(data)
 
         return await find_tagged(page, intent)
 
+    async def _whole_page(self, guard: Guard, page: int, **which: Any) -> Mapping[str, Any]:
+        """A page as large as the deployment gives them; how large that is the first one finds out."""
+        size = self._page_size
+        while True:
+            try:
+                data = await self._page(guard, page, size=size, **which)
+            except FatalError:
+                if page > 1 or size <= LEAST_PAGE:
+                    raise
+                size //= 2
+            else:
+                self._page_size = size
+                return data
+
     async def _page(self, guard: Guard, page: int, **which: Any) -> Mapping[str, Any]:
         async def list_videos() -> aiohttp.ClientResponse:
-            body = {"page": page, "size": BATCH, **which, **self._where}
-            return await self._post("list_videos", body)
+            return await self._post("list_videos", {"page": page, **which, **self._where})
 
         await self._spaced()
         return await object_of(await guard.options(endpoint="list").call(list_videos))
@@ -235,9 +254,10 @@ def _videos(data: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     return [one for one in videos if isinstance(one, Mapping)] if isinstance(videos, list) else []
 
 
-def _pages(data: Mapping[str, Any]) -> int:
+def _pages(data: Mapping[str, Any], size: float | None = None) -> int:
+    """How many pages there are, of this size or of that of the answer."""
     total = number_of(data.get("total_count", data.get("totalCount"))) or 0
-    size = number_of(data.get("page_size", data.get("pageSize"))) or BATCH
+    size = size or number_of(data.get("page_size", data.get("pageSize"))) or BATCH
     return max(1, -(-int(total) // max(1, int(size))))
 
 

@@ -215,11 +215,11 @@ class MemoriesScrapes:
     async def _look_up_batch(self, guard: Guard, numbers: list[str]) -> Mapping[str, Sighting]:
         try:
             return await self._videos.look(guard, lambda count: numbers[:count])
-        except FatalError as error:
-            if not is_unknown(error):
+        except FatalError:
+            if len(numbers) == 1:
                 raise
-        # Some deployments call a video that isn't visible yet an error, and don't say which it is;
-        # the source of videos finds that out where there is only one.
+        # So many may be too many; or one of them isn't visible yet, which some deployments call an
+        # error and don't say of which: the source of videos finds that out where there is only one.
         half = len(numbers) // 2
         first = await self._look_up_batch(guard, numbers[:half])
         return {**first, **await self._look_up_batch(guard, numbers[half:])}

@@ -199,6 +199,19 @@ def _damage(path: Path) -> str:
         return str(wrong)
 
 
+_held: set[int] = set()
+"""The open lock files of this process."""
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+if hasattr(os, "register_at_fork"):  # a forked child has them too, and would keep what died with us
+    os.register_at_fork(after_in_child=_let_go)
+
+
 class WriterLock:
     """The lock on ``<file>.lock``; the file has the holder's pid and goes when the lock goes."""
 
@@ -213,10 +226,12 @@ class WriterLock:
             ) from None
         except OSError as wrong:
             raise BadStore(f"{path}: can't write beside it: {wrong.strerror}") from wrong
+        _held.add(self._fd)
         os.write(self._fd, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let the next one write."""
+        _held.discard(self._fd)
         with contextlib.suppress(OSError):  # Windows does not remove open files; a next one will do
             self._path.unlink()
         os.close(self._fd)

@@ -1,6 +1,6 @@
 """Watching, results and unwatching, in virtual time on both loops."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -360,6 +360,21 @@ def test_an_id_must_be_a_text(run: Any, job_id: Any) -> None:
             with pytest.raises(ValueError, match="not a job's id"):
                 await poller.watch_many(["good", job_id])
             assert await poller.jobs() == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("instant", [datetime.now(UTC), "now", float("nan"), float("-inf")])
+def test_when_it_was_submitted_is_a_number(run: Any, instant: Any) -> None:
+    """Anything else would be stored, and would stop every poller that opens the store."""
+
+    async def main() -> None:
+        async with make_poller(Provider().source()) as poller:
+            with pytest.raises(ValueError, match="expected seconds since the epoch"):
+                await poller.watch("a", submitted_at=instant)
+            assert await poller.jobs() == []
+            row = await (await poller.watch("a", submitted_at=17)).row()
+            assert row.submitted_at == 17.0
 
     run(main)
 

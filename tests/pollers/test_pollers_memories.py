@@ -311,7 +311,7 @@ def test_the_request_is_what_the_docs_say() -> None:
 
     run_virtual(main)
     assert answers.asked == [
-        {"page": 1, "size": 200, "video_nos": ["VI1"], "unique_id": "mine", "folder_id": 3}
+        {"page": 1, "size": 1, "video_nos": ["VI1"], "unique_id": "mine", "folder_id": 3}
     ]
     assert answers.headers[0]["Authorization"] == "sk-1"
     assert answers.headers[0]["Content-Type"] == "application/json"
@@ -366,13 +366,12 @@ def test_metadata_is_asked_where_that_takes_fewer_requests() -> None:
             here.emulator.add_video("VI2", parse_after=None)
             await crowd(here, 50)
             source = here.source()
+            await look(source, "VI1", "VI2", "VI404")  # how short the pages are is known now
+            here.emulator.requests.clear()
             found = await look(source, "VI1", "VI2", "VI404")
             assert phases(found) == {"VI1": Phase.SUCCEEDED, "VI2": Phase.PENDING}
-            assert here.asked("metadata") == [("VI1",), ("VI2",), ("VI404",)]
-            here.emulator.requests.clear()
-            found = await look(source, "VI1", "VI2")
-            assert phases(found) == {"VI1": Phase.SUCCEEDED, "VI2": Phase.PENDING}
-            assert (here.asked(), here.asked("metadata")) == ([], [("VI1",), ("VI2",)])
+            asked = here.asked("metadata")
+            assert (here.asked(), asked) == ([], [("VI1",), ("VI2",), ("VI404",)])
 
     run_virtual(main)
 
@@ -385,6 +384,7 @@ def test_metadata_may_call_an_unknown_video_an_error() -> None:
             here.emulator.add_video("VI1")
             await crowd(here, 50)
             source = here.source()
+            await look(source, "VI404", "VI1")  # how short the pages are is known now
             here.emulator.fail("metadata", Fault(code="0001", msg="video not found"))
             assert set(await look(source, "VI404", "VI1")) == {"VI1"}
             here.emulator.fail("metadata", Fault(code="0001"))
@@ -457,6 +457,62 @@ def test_honoured_numbers_on_short_pages_are_all_found() -> None:
             return [len(asked) for asked in here.asked()]
 
     assert run_virtual(main) == [50, 50, 50, 51, 51, 51]  # still by number
+
+
+def no_more_than(most: int, everything: list[str] | None = None) -> Any:
+    """A server that refuses larger pages; and ignores numbers, if it is given what it has."""
+
+    def answer(asked: Any) -> Any:
+        if asked["size"] > most:
+            return {"code": "0003", "msg": "One or more parameters are incorrect", "data": None}
+        numbers = asked["video_nos"] if everything is None else everything
+        page = numbers[(asked["page"] - 1) * asked["size"] :][: asked["size"]]
+        videos = [{"video_no": one, "status": "PARSE"} for one in page]
+        return ok({"videos": videos, "page_size": asked["size"], "total_count": len(numbers)})
+
+    return answer
+
+
+def test_a_server_that_refuses_large_pages_is_asked_for_small_ones() -> None:
+    """A refused batch is split by the poller, so a part of it must be a smaller page, too."""
+    answers = Answers(no_more_than(50))
+
+    async def main() -> Any:
+        numbers = [f"VI{i}" for i in range(50)]
+        with pytest.raises(FatalError):
+            await looked(answers, *numbers, "VI50")
+        return set(await looked(answers, *numbers)) == set(numbers)
+
+    assert run_virtual(main)
+    assert [asked["size"] for asked in answers.asked] == [51, 50]
+
+
+def test_pages_of_everything_are_as_large_as_the_server_takes() -> None:
+    """Found out once; numbers are ignored here, too."""
+    everything = [f"VI{i}" for i in range(220)]
+    answers = Answers(no_more_than(50, everything))
+
+    async def main() -> Any:
+        return await looked(answers, *everything[190:], looks=2)
+
+    assert set(run_virtual(main)) == set(everything[190:])
+    sizes = [asked["size"] for asked in answers.asked]
+    assert sizes == [30, 200, 100, *[50] * 5, *[50] * 5]
+
+
+def test_how_many_pages_there_are_does_not_go_by_the_few_that_were_asked_for() -> None:
+    """250 videos are two pages, although the one that told it had two videos."""
+
+    async def main() -> list[str]:
+        async with world(ignore_video_nos=True) as here:
+            numbers = await crowd(here, 250)
+            source = here.source()
+            await look(source, *numbers[:2])
+            here.emulator.requests.clear()
+            assert set(await look(source, *numbers[:10])) == set(numbers[:10])
+            return [seen.interface for seen in here.emulator.requests]
+
+    assert run_virtual(main) == ["list", "list"]
 
 
 def test_a_missing_video_costs_one_more_request_at_most() -> None:

@@ -322,7 +322,7 @@ def test_only_so_many_tasks_are_remembered(monkeypatch: pytest.MonkeyPatch) -> N
         (Fault(code="0402"), QuotaError, "0402"),
         (Fault(code="9009"), FatalError, "9009"),
         (Fault(code="0001", msg="network abnormal"), RetriesExhausted, "0001"),
-        (Fault(code="0001"), FatalError, "0001"),
+        (Fault(code="0001", times=None), FatalError, "0001"),  # videos are asked for in halves
         (Fault(status=503), RetriesExhausted, "503"),
         (Fault(body="truncated"), RetriesExhausted, None),
         (Fault(body="html"), RetriesExhausted, None),
@@ -451,6 +451,22 @@ def test_videos_that_are_called_an_error_are_told_apart() -> None:
     }  # fmt: skip
 
 
+def test_a_task_of_more_videos_than_a_request_may_have_is_looked_up_in_parts() -> None:
+    """A refused batch is halved; a single video that is refused is a failed look."""
+
+    def no_more_than_two(numbers: list[str]) -> Any:
+        bad = {"code": "0003", "msg": "One or more parameters are incorrect", "data": None}
+        return parsed(numbers) if len(numbers) <= 2 and "bad" not in numbers else bad
+
+    async def main() -> Any:
+        seen, _, _ = await looked(ok({"video_ids": list("12345")}), no_more_than_two, "T1")
+        with pytest.raises(FatalError):
+            await looked(ok({"video_ids": ["1", "bad"]}), no_more_than_two, "T1")
+        return children(seen)
+
+    assert run_virtual(main) == dict.fromkeys("12345", ("succeeded", None))
+
+
 def test_a_status_nobody_knows_is_pending_and_reported() -> None:
     """The child's own text is kept, and marked."""
 
@@ -476,7 +492,7 @@ def test_the_requests_are_what_the_docs_say() -> None:
     where = {"unique_id": "mine", "folder_id": 3}
     assert run_virtual(main) == [
         {"task_id": "T1", "unique_id": "mine", "folder_id": "3"},
-        {"page": 1, "size": 200, "video_nos": ["VI1"], **where},
+        {"page": 1, "size": 1, "video_nos": ["VI1"], **where},
     ]
 
 

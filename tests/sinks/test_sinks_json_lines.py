@@ -114,6 +114,22 @@ async def test_each_batch_is_synced_before_it_counts(tmp_path: Any, monkeypatch:
     await sink.aclose()
 
 
+async def test_a_file_that_is_rotated_away_is_begun_anew(tmp_path: Any) -> None:
+    """Renamed or deleted: nothing goes to where nobody looks, and nothing is there twice."""
+    path = tmp_path / "events.jsonl"
+    given = events(4)
+    sink = JsonLines(path)
+    await sink.deliver(given[:2])
+    path.rename(tmp_path / "events.1")
+    await sink.deliver(given[:3])  # the first two again: their acknowledgement was lost
+    assert lines(path) == ids(given[2:3])
+    path.unlink()
+    await sink.deliver(given[3:])
+    await sink.aclose()
+    assert lines(path) == ids(given[3:])
+    assert lines(tmp_path / "events.1") == ids(given[:2])
+
+
 async def test_a_new_store_goes_on_in_the_same_file(tmp_path: Any) -> None:
     """Its numbers start at 1 again; they are not taken for those of the store before."""
     path = tmp_path / "events.jsonl"

@@ -1,8 +1,9 @@
-"""Another process that uses a store: ``python store_process.py write|hold|read FILE``."""
+"""Another process that uses a store: ``python store_process.py write|hold|fork|read FILE``."""
 
 # ruff: noqa: D102, D103, T201  # helpers say it by their names
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -41,6 +42,17 @@ async def hold(path: str) -> None:
     signal.pause()
 
 
+async def fork(path: str) -> None:
+    """Have it open for writing until killed; a child of it stays until its input ends."""
+    store = SqliteStore(path)
+    await store.open()
+    if os.fork() == 0:
+        print("open", flush=True)
+        sys.stdin.read()
+        os._exit(0)
+    signal.pause()
+
+
 async def read(path: str) -> None:
     """Say what the head is, for each line that comes in."""
     store = SqliteStore(path, read_only=True)
@@ -51,4 +63,6 @@ async def read(path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({"write": write, "hold": hold, "read": read}[sys.argv[1]](sys.argv[2]))
+    asyncio.run(
+        {"write": write, "hold": hold, "fork": fork, "read": read}[sys.argv[1]](sys.argv[2])
+    )

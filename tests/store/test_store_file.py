@@ -291,6 +291,21 @@ def test_the_lock_dies_with_its_process(tmp_path) -> None:
     assert anyio.run(lambda: contents(path)) == before
 
 
+@pytest.mark.slow
+def test_a_forked_child_does_not_keep_the_lock(tmp_path) -> None:
+    """A pool of workers may outlive a process that was killed; the next writer opens at once."""
+    path = tmp_path / "jobs.db"
+    before = fill(path)
+    holder = process("fork", path)
+    assert holder.stdout.readline() == "open\n"  # the child's
+    with pytest.raises(StoreBusy, match=f"process {holder.pid} writes"):
+        anyio.run(lambda: opened(path))
+    holder.kill()
+    holder.wait()
+    assert anyio.run(lambda: contents(path)) == before
+    holder.communicate()
+
+
 @on_loop
 async def test_a_failed_opening_leaves_nothing(tmp_path) -> None:
     """The lock is given back, and the store can be opened when the cause is gone."""
