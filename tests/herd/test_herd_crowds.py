@@ -183,3 +183,24 @@ def test_lane_alone(lane):
     alone = lanes([lane], trip=0.05, seed=1)
     assert alone[lane] >= 0.75 * 200
     assert alone[lane] >= 0.9 * sum(together.values())
+
+
+def test_who_was_sent_before_anybody_waited_keeps_its_place():
+    """Rejected, it is still older than those who came while it was under way."""
+    server = FixedWindow(3, trip=0.1)
+    came, ended = [], []
+
+    async def main():
+        guard = make_guard(0)
+
+        async def one(who):
+            came.append(who)
+            await guard.call(server)
+            ended.append(who)
+
+        async with anyio.create_task_group() as group:
+            for who in range(30):
+                group.start_soon(one, who)
+
+    run_virtual(main)
+    assert (set(ended[:10]), ended[10:]) == (set(came[:10]), came[10:])

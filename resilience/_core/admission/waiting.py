@@ -62,6 +62,8 @@ class Waiting:
         self.most_waiting = most_waiting
         self.orders = count()
         """Arrival numbers."""
+        self.early = count(-(2**62))
+        """Those of calls that were sent while nobody had to wait, and need a number only now."""
         self.moved: Callable[[Door], None] | None = None
         """Told of every door that opens, closes or is paced."""
         self._breaker = breaker
