@@ -8,12 +8,14 @@ from admission_kit import (
     Desk,
     Doors,
     cooldown,
+    exhausted,
     keys,
     window,
 )
 
 from resilience import CircuitBreaker, Recovers, RetryBudget
 from resilience._core.admission.budget import Budget
+from resilience._core.admission.door import View
 from resilience._core.admission.gate import Gate
 from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import Again, Go, Park, Permit, Place, Raise, Reason, ScopeKey
@@ -315,15 +317,15 @@ def test_a_budget_that_is_nearly_full_of_a_token_has_it():
 
 
 def test_a_retry_that_was_taken_back_is_earned_by_again():
-    """Of ten calls two were retries; one of them did not go after all: nine, and one retry."""
+    """Of ten calls three were retries; one of them did not go after all: nine, and two retries."""
     budget = Budget(RetryBudget(ratio=0.5, floor=0.25, burst=8.0))
     budget.tokens = 0.0
-    budget.retried()
-    budget.retried()
+    for _ in range(3):
+        budget.retried()
     budget.took_back()
     assert budget.tokens == 1.0
     budget.refill(9, 0.0)
-    assert budget.tokens == 5.0
+    assert budget.tokens == 4.5
 
 
 def test_a_reset_door_forgets_what_closed_it():
@@ -510,3 +512,33 @@ def test_those_ahead_count_for_one_who_can_not_wait_so_long():
         assert desk.call().place is Place.PARKED
     late = desk.call(max_wait=1.0)
     assert (late.place, late.refusal.reason) == (Place.OUTSIDE, Reason.MAX_WAIT)
+
+
+def test_a_door_is_asked_about_one_unit():
+    """Two would have to wait: one is saved of the two that can be."""
+    gate, now = Gate(ENDPOINT), Now(0.0, WALL)
+    gate.pace = Pace.at_rate(40.0, 0.0)
+    assert (gate.look(now), gate.opens(now)) == (View.OPEN, Instant(loop=0.0))
+    assert gate.look(now, 2.0) is View.WAIT
+
+
+def test_a_probe_that_broke_leaves_an_empty_account_alone():
+    """For as long as its rule says, as if it had been told once more."""
+    desk = desk_of()
+    desk.answer(desk.call(), exhausted(probe_every=100.0))
+    desk.loop = 100.0
+    desk.answer(desk.call(), BROKEN)
+
+    assert desk.call().refusal.resume_at == Instant(loop=200.0)
+
+
+def test_an_old_rejection_may_tell_when():
+    """The first had no hint, so the door did not know; from now on it was told."""
+    desk = desk_of()
+    first, second = desk.call(), desk.call()
+    desk.answer(first, window(wait=10.0))
+    gate = desk.machine.gates[ENDPOINT]
+    assert not gate.told
+    desk.answer(second, window(hint=12.0))
+
+    assert (gate.told, gate.until) == (True, Instant(loop=12.0))

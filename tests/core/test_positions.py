@@ -7,7 +7,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience._core.policy.positions import lines_of
+from resilience._core.policy.positions import Document, lines_of
 from resilience._files import catalogs, chain
 
 TEXTS = [
@@ -85,3 +85,10 @@ def test_every_key_of_the_catalogs_is_found(name):
     for path, line in found.items():
         if isinstance(path[-1], str):
             assert path[-1] in lines[line - 1]
+
+
+def test_endpoints_of_one_name_are_told_apart():
+    """A mistake, and each of them has its own line."""
+    data = {"endpoints": [{"name": "a"}, {"name": "a"}, {"name": "b"}]}
+    document = Document(source="x", file="x", data=data)
+    assert document.local(("endpoints", 1, "name"), "a") == ("endpoints", 1, "name")
