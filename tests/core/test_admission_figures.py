@@ -542,3 +542,13 @@ def test_an_old_rejection_may_tell_when():
     desk.answer(second, window(hint=12.0))
 
     assert (gate.told, gate.until) == (True, Instant(loop=12.0))
+
+
+def test_calls_of_the_fast_lane_take_one_unit_each():
+    """They are not looked at one by one: a first call of another cost moves the average by a tenth."""
+    desk = desk_of()
+    lane = desk.machine.lane(keys("a"))
+    lane.sent = 5
+    desk.call(cost=11.0)
+
+    assert lane.unit == 2.0
