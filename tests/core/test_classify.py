@@ -513,3 +513,9 @@ def test_without_an_endpoint_it_is_any_other():
     policy = Policy.from_dict({"name": "p", "envelope": [{"code": "/c"}], "codes": {"7": rule}})
     found = classify(policy.table, Outcome(body={"c": "7"}))
     assert found.verdict is Verdict.RETRYABLE
+
+
+def test_a_message_may_say_how_long():
+    """Where nothing else does."""
+    found = POLICY.classify({"code": "0429", "msg": "busy, try again in 20s"}, status=200)
+    assert (found.hint.seconds, found.hint.source) == (20.0, "message")

@@ -201,6 +201,7 @@ def test_a_limit_that_is_slow_for_its_calls():
 BROKEN_RULES = [
     pytest.param('name = "m"\n[codes.7]\nverdict = "retryable"\nmax_attempts = 1\ncertainty = "x"\n', "codes.7.certainty", id="code"),
     pytest.param('name = "m"\n[codes.7]\nverdict = "quotta"\nescalate = { within = 9 }\n', "codes.7.verdict", id="its verdict"),
+    pytest.param('name = "m"\n[codes.7]\nescalate = { within = 9 }\n', "codes.7.verdict", id="no verdict"),
     pytest.param('name = "m"\n[unknown]\nverdict = "retryable"\nmax_attempts = 1\ncertainty = "x"\n', "unknown.certainty", id="unknown"),
 ]  # fmt: skip
 
@@ -215,3 +216,19 @@ def test_what_is_said_about_the_unknown_is_compared():
     """It is a rule like any other."""
     text = 'name = "m"\n[unknown]\nverdict = "retryable"\nmax_attempts = 1\n'
     assert [row[:3] for row in seen(text)[0]] == [(4, "unknown.max_attempts", "never-retried")]
+
+
+def test_what_a_condition_inherits_is_told_once():
+    """Where it was written."""
+    text = WINDOW + 'escalate = { rejections = 1 }\n[[codes.7.when]]\nmessage = "x"\ntitle = "t"\n'
+    assert [row[:3] for row in seen(text)[0]] == [(4, "codes.7.escalate", "no-effect")]
+
+
+def test_a_backoff_that_outlasts_the_deadline():
+    """Both sentences."""
+    text = 'name = "m"\n[codes.7]\nverdict = "retryable"\nwait = 10\n'
+    (found,) = linted(text, deadline=30.0)
+    assert (found.reason, found.advice) == (
+        "The waits between 4 attempts add up to 30 s, which the deadline of 30 s does not leave.",
+        "Shorten the waits or lower max_attempts.",
+    )
