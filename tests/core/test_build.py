@@ -256,3 +256,9 @@ def test_a_code_may_be_called_like_a_key_of_a_schedule():
         "until": {"verdict": "fatal", "title": "t"},
         "backoff": {"verdict": "fatal"},
     }
+
+
+def test_a_function_may_be_called_like_an_endpoint():
+    """One without patterns too."""
+    table = Policy.from_dict({"name": "p", "endpoints": [{"name": "a"}]}).table
+    assert (table.endpoint_of_function("a"), table.endpoint_of_function("b")) == ("a", "other")

@@ -303,3 +303,11 @@ def test_a_date_may_be_in_small_letters():
     hint, _ = find_hint({"retry-after": "wed, 21 oct 2015 07:28:00 GMT", "date": DATE})
     assert hint is not None
     assert hint.seconds == 60.0
+
+
+def test_what_the_body_said_is_shown_too():
+    """Short, however long it is."""
+    assert find_hint({}, body_value="-5")[1] == ("body: '-5' is not a time to wait",)
+    assert find_hint({}, body_value=-(10**5000))[1] == (
+        "body: a huge number is not a time to wait",
+    )

@@ -68,6 +68,8 @@ BROKEN = [
                  7, "codes.7.when[1]", "shadowed", "never applies", id="message behind a wider one"),
     pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "x"\nverdict = "fatal"\n[[codes.7.when]]\nmessage = "x"\nverdict = "retryable"\n',
                  7, "codes.7.when[1]", "contradiction", "asks the same as codes.7.when[0]", id="same question, other answer"),
+    pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "busy"\ntitle = "t"\n[[codes.7.when]]\nmessage = "too busy"\ntitle = "u"\n',
+                 7, "codes.7.when[1]", "shadowed", "never applies", id="word behind a shorter one"),
     pytest.param(UPLOAD + '[codes.7]\nverdict = "fatal"\n[[codes.7.when]]\nendpoint = "upload"\ntitle = "t"\n[[codes.7.when]]\nendpoint = "upload"\nstatus = 5\ntitle = "u"\n',
                  11, "codes.7.when[1]", "shadowed", "never applies", id="when behind one of the same endpoint"),
     pytest.param(WINDOW + '[[codes.7.when]]\nstatus = 5\ntitle = "t"\n[[codes.7.when]]\nendpoint = "other"\nstatus = 5\ntitle = "u"\n',
@@ -131,6 +133,7 @@ def test_what_may_be_meant_is_a_warning(text, line, key, check):
 FINE = [
     pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "(?x)too busy"\ntitle = "t"\n[[codes.7.when]]\nmessage = "too busy now"\nverdict = "fatal"\n', id="spaces that are none"),
     pytest.param(WINDOW + "wait = 60\n", id="wait as long as max_wait"),
+    pytest.param(NAME + '[codes.4x]\nverdict = "fatal"\n[families.4x]\nverdict = "fatal"\n', id="a family of more than the code of its name"),
     pytest.param(UPLOAD + '[codes.7]\nverdict = "fatal"\n[[codes.7.when]]\nendpoint = "upload"\ntitle = "t"\n[[codes.7.when]]\nendpoint = "other"\ntitle = "u"\n', id="two endpoints"),
     pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "a.c"\ntitle = "t"\n[[codes.7.when]]\nmessage = "xa.cx"\ntitle = "u"\n', id="a pattern is not its letters"),
     pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "busy"\ntitle = "t"\n[[codes.7.when]]\nmessage = "bu.y"\ntitle = "u"\n', id="only one of the two is words"),

@@ -3,6 +3,10 @@
 import pytest
 from test_lint import BROKEN, DOUBTFUL, UPLOAD, WINDOW, linted, seen
 
+from resilience._core.policy.lint import lint
+from resilience._core.policy.subject import Limits
+from resilience._files import chain, merged
+
 SAID = {
     "unknown key": ("unknown key 'hotss' (= ['x']).", "Did you mean 'hosts'?"),
     "unknown key of a rule": ("unknown key 'remdy' (= 'x').", "Did you mean 'remedy'?"),
@@ -52,6 +56,10 @@ SAID = {
     "same question, other answer": (
         "It asks the same as codes.7.when[0] (line 4) and says something else.",
         "Keep the one that is right.",
+    ),
+    "word behind a shorter one": (
+        "It never applies: whenever it holds, so does codes.7.when[0] (line 4), which comes first.",
+        "Put the narrower condition first, or remove this one.",
     ),
     "when behind one of the same endpoint": (
         "It never applies: whenever it holds, so does codes.7.when[0] (line 8), which comes first.",
@@ -202,6 +210,8 @@ BROKEN_RULES = [
     pytest.param('name = "m"\n[codes.7]\nverdict = "retryable"\nmax_attempts = 1\ncertainty = "x"\n', "codes.7.certainty", id="code"),
     pytest.param('name = "m"\n[codes.7]\nverdict = "quotta"\nescalate = { within = 9 }\n', "codes.7.verdict", id="its verdict"),
     pytest.param('name = "m"\n[codes.7]\nescalate = { within = 9 }\n', "codes.7.verdict", id="no verdict"),
+    pytest.param('name = "m"\n[[endpoints]]\nname = "a"\nmatch = ["*", "POST */b"]\n', "endpoints[0].match[0]", id="pattern"),
+    pytest.param('name = "m"\n[[envelope]]\nrequired = 3\n[[envelope]]\nrequired = ["/a"]\n', "envelope[0].required", id="envelope"),
     pytest.param('name = "m"\n[unknown]\nverdict = "retryable"\nmax_attempts = 1\ncertainty = "x"\n', "unknown.certainty", id="unknown"),
 ]  # fmt: skip
 
@@ -232,3 +242,28 @@ def test_a_backoff_that_outlasts_the_deadline():
         "The waits between 4 attempts add up to 30 s, which the deadline of 30 s does not leave.",
         "Shorten the waits or lower max_attempts.",
     )
+
+
+def test_a_condition_that_inherits_does_not_hide_the_next():
+    """Each is looked at."""
+    text = WINDOW + (
+        '[[codes.7.when]]\nmessage = "x"\ntitle = "t"\n[[codes.7.when]]\nmessage = "y"\nwait = 61\n'
+    )
+    assert [row[1] for row in seen(text)[0]] == ["codes.7.when[1].wait"]
+
+
+def test_another_file_is_named(tmp_path):
+    """By what the user wrote after ``extends``; what it hides of itself is its own mistake."""
+    (tmp_path / "base.toml").write_text(
+        'name = "b"\n[families]\n"4x1" = { verdict = "fatal" }\n'
+        '[[endpoints]]\nname = "a"\nmatch = ["GET */a*"]\n'
+        '[[endpoints]]\nname = "b"\nmatch = ["GET */ab"]\n'
+    )
+    leaf = tmp_path / "leaf.toml"
+    leaf.write_text('extends = "base.toml"\n[families]\n"40x" = { verdict = "retryable" }\n')
+    documents = list(chain(str(leaf)))
+    family, pattern = lint(documents, merged(documents), Limits())
+
+    assert "of '4x1' (line 3 of " in family.reason
+    assert (pattern.file, pattern.line) == (str(tmp_path / "base.toml"), 9)
+    assert pattern.reason.startswith("'GET */ab' never matches")
