@@ -127,7 +127,8 @@ class Guard:
         simple = options.hedge is None and options.cost == 1.0  # the fast lane counts calls
         self._plain = self._read is None and simple and not told
         limit = min(seconds(options.attempt_timeout), seconds(options.deadline))
-        self._limit = None if limit == INFINITE else limit
+        # a guard that only watches cuts nothing short
+        self._limit = None if limit == INFINITE or not self.enforce else limit
         # by function name; a view with an endpoint of its own has its own
         self._lanes: dict[str, Lane] = {} if options.endpoint else self._shared.lanes_by_name
 
