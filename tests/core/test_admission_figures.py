@@ -1,5 +1,7 @@
 """Figures of admission, each worked out by hand: where being a little wrong would show nowhere else."""
 
+import math
+
 import pytest
 from admission_kit import (
     BROKEN,
@@ -17,6 +19,7 @@ from resilience import CircuitBreaker, Recovers, RetryBudget
 from resilience._core.admission.budget import Budget
 from resilience._core.admission.door import View
 from resilience._core.admission.gate import Gate
+from resilience._core.admission.lane import RAMP_FREE
 from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import Again, Go, Park, Permit, Place, Raise, Reason, ScopeKey
 from resilience._core.admission.pace import Pace
@@ -552,3 +555,23 @@ def test_calls_of_the_fast_lane_take_one_unit_each():
     desk.call(cost=11.0)
 
     assert lane.unit == 2.0
+
+
+def test_the_ramp_is_back_when_the_pace_is_forgotten():
+    """With room for those under way; another door that is closed keeps it lifted."""
+    desk = desk_of()
+    lane = desk.machine.lane(keys("a"))
+    for under_way, room in ((0, RAMP_FREE), (25, 25)):
+        lane.in_flight = 0
+        desk.answer(desk.call(), window(wait=1.0))
+        assert lane.window == math.inf
+        lane.in_flight = under_way
+        desk.machine.reset(ENDPOINT)
+        assert lane.window == room
+
+    lane.in_flight = 0
+    first, second = desk.call(), desk.call()
+    desk.answer(first, window(wait=1.0))
+    desk.answer(second, window("account", wait=1.0))
+    desk.machine.reset(ENDPOINT)
+    assert lane.window == math.inf

@@ -204,3 +204,21 @@ def test_who_was_sent_before_anybody_waited_keeps_its_place():
 
     run_virtual(main)
     assert (set(ended[:10]), ended[10:]) == (set(came[:10]), came[10:])
+
+
+def test_a_wave_after_a_long_silence_begins_with_a_ramp():
+    """What was learned is old news by then, and nothing is known again."""
+    server = FixedWindow(100, trip=0.05)
+    rejected = []
+
+    async def main():
+        crowd = Crowd(make_guard(0))
+        for _ in range(3):
+            before = server.rejected
+            await crowd.work(server, 300)
+            rejected.append(server.rejected - before)
+            await anyio.sleep(700)
+        assert crowd.failures == []
+
+    run_virtual(main)
+    assert max(rejected) <= 100

@@ -185,6 +185,11 @@ class Lane:
         """The limit is known now, by a door: no ramp any more."""
         self.window = math.inf
 
+    def forget(self) -> None:
+        """No door knows a limit any more: the next burst is a ramp again."""
+        if self.window == math.inf:
+            self.window = max(RAMP_FREE, self.in_flight)
+
     def ramp(self, now: float) -> float:
         """Seconds until one more call may be under way, as far as the ramp goes."""
         if self.in_flight < self.window:

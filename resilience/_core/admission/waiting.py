@@ -376,6 +376,8 @@ class Waiting:
                     lane.doors = [*lane.doors, door]
                 elif listed and not door.restricted:
                     lane.doors = [other for other in lane.doors if other is not door]
+                    if not lane.doors:
+                        lane.forget()
         self._tell(door)
 
     def _tell(self, door: Door) -> None:
