@@ -18,7 +18,7 @@ from admission_kit import (
 from resilience import CircuitBreaker, Recovers, RetryBudget
 from resilience._core.admission.budget import Budget
 from resilience._core.admission.door import View
-from resilience._core.admission.gate import Gate
+from resilience._core.admission.gate import SHORTEST_CLOSING, Gate
 from resilience._core.admission.lane import RAMP_FREE
 from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import Again, Go, Park, Permit, Place, Raise, Reason, ScopeKey
@@ -575,3 +575,38 @@ def test_the_ramp_is_back_when_the_pace_is_forgotten():
     desk.answer(second, window("account", wait=1.0))
     desk.machine.reset(ENDPOINT)
     assert lane.window == math.inf
+
+
+def test_a_wait_of_one_request_alone_is_as_long_as_its_rule_says():
+    """No door: a rule's wait without a hint, else the hint, and never none at all."""
+    for judgement, waits in (
+        (window(None, wait=0.5), Again(0.5, "backoff", 0.5)),
+        (window(None, wait=0.5, hint=3.0), Again(3.0, "hint", 3.0)),
+        (window(None, wait=0.0), Again(SHORTEST_CLOSING, "backoff", SHORTEST_CLOSING)),
+    ):
+        desk = desk_of()
+        answer = desk.answer(desk.call(), judgement)
+        assert (answer, answer.wait_reason) == (waits, waits.wait_reason)
+
+
+def test_an_open_door_is_not_shut():
+    """Whenever it would have opened, had nobody known better."""
+    gate = Gate(ENDPOINT)
+    gate.until = Instant(loop=100.0)
+    assert gate.surely_shut(Now(0.0, WALL), 5.0) == 0.0
+
+
+def test_the_ramp_rests_when_nobody_waits():
+    """It goes on from the window that it got to, not from the time that passed since."""
+    desk = desk_of()
+    lane = desk.machine.lane(keys("a"))
+    calls = [desk.call() for _ in range(11)]
+    assert desk.words(calls[-1]) == "parked"
+    desk.pump(0.1)
+    assert desk.words(calls[-1]) == "granted"
+    window_then = lane.window
+    desk.loop = 50.0
+    waits = desk.call()
+
+    assert desk.words(waits) == "parked"
+    assert lane.window == window_then

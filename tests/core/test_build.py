@@ -262,3 +262,18 @@ def test_a_function_may_be_called_like_an_endpoint():
     """One without patterns too."""
     table = Policy.from_dict({"name": "p", "endpoints": [{"name": "a"}]}).table
     assert (table.endpoint_of_function("a"), table.endpoint_of_function("b")) == ("a", "other")
+
+
+def test_a_window_may_escalate_by_time_alone():
+    """However often it closed."""
+    rule = {"verdict": "quota", "scope": "account", "escalate": {"within": 9}}
+    made = Policy.from_dict({"name": "p", "codes": {"7": rule}}).codes["7"].escalate
+    assert (made.within, made.rejections) == (9.0, 1_000_000)
+
+
+def test_codes_may_stand_for_a_status():
+    """Then the status's rule is theirs."""
+    envelope = {"code": "/c", "as_status": {"429": ["busy", "full"]}}
+    policy = Policy.from_dict({"name": "p", "extends": "http", "envelope": [envelope]})
+    assert policy.table.envelopes[0].as_status == {"busy": 429, "full": 429}
+    assert policy.classify({"c": "full"}).matched_by == "http.429"
