@@ -154,15 +154,22 @@ class Calls:
     ) -> Finished:
         """A call, and a second one beside it if it takes longer than this share of those before."""
         shared, lane = self._shared, self._shared.lane(endpoint)
+        calls: list[Call] = []
 
         async def going() -> Finished:
             with Call(shared, options, endpoint=endpoint) as call:
+                calls.append(call)
                 return await call.run(attempt, replayable=_always)
 
-        return await hedged(
-            going, shared.durations(endpoint), share,
-            lambda: lane.budget.charge(lane.sent, shared.now().loop),
-        )  # fmt: skip
+        try:
+            return await hedged(
+                going, shared.durations(endpoint), share,
+                lambda: lane.budget.charge(lane.sent, shared.now().loop),
+            )  # fmt: skip
+        finally:
+            for second in calls[1:]:
+                if not second.ticket.sent:  # it was paid for, and never left
+                    lane.budget.refund()
 
     def _may_hedge(self, endpoint: str, options: Options) -> bool:
         if options.idempotent is not None or not self._shared.enforce:

@@ -109,6 +109,7 @@ class Call:
         if first is not None:
             permit = Permit(self.ticket, epoch, sent_at=self.started)
             self.ticket.sent = 1
+            self.ticket.order = next(self.shared.machine.early)
             if self.shared.now().loop >= self.ticket.deadline:
                 with self.shared.holding(permit):
                     await release_response(first)

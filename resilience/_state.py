@@ -137,7 +137,7 @@ class Changes:
         while not self._waiting:
             if self._closed:
                 raise StopAsyncIteration
-            self._news = anyio.Event()
+            self._news = self._news or anyio.Event()  # one for all who read
             await self._news.wait()
         return self._waiting.popleft()
 
@@ -145,8 +145,12 @@ class Changes:
         """Listen no more; what has happened can still be read."""
         self._closed = True
         self._shared.listen_no_more(self._moved)
+        self._wake()
+
+    def _wake(self) -> None:
         if self._news is not None:
             self._news.set()
+            self._news = None
 
     def _moved(self, door: Door) -> None:
         now = self._shared.now()
@@ -160,8 +164,7 @@ class Changes:
             self._waiting.popleft()
             self.dropped += 1
         self._waiting.append(told)
-        if self._news is not None:
-            self._news.set()
+        self._wake()
 
 
 # -- bringing back --------------------------------------------------------------------------------
@@ -169,10 +172,14 @@ class Changes:
 
 def restore(shared: Shared, told: Mapping[str, Any]) -> list[str]:
     """Close the doors that a snapshot has closed, as ``Guard.restore`` says."""
+    doors = told.get("doors", []) if isinstance(told, Mapping) else None
+    if not isinstance(doors, list) or not all(isinstance(row, Mapping) for row in doors):
+        msg = "this is not a snapshot: a mapping, whose 'doors' is a list of mappings"
+        raise ValueError(msg)
     if told.get("account") != shared.account:
         msg = f"this snapshot is of account {told.get('account')!r}, not of {shared.account!r}"
         raise ValueError(msg)
-    rows = [row for row in told.get("doors", ()) if row.get("recovers") is not None]
+    rows = [row for row in doors if row.get("recovers") is not None]
     # all are read before any is closed: bad input changes nothing
     read = [
         (_scope(row, shared), _kind(row), _resume_at(row), _because(row, shared)) for row in rows

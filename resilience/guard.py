@@ -124,7 +124,8 @@ class Guard:
         self._is_plain_success: Callable[[Any], bool] = self._shared.policy.plain.of_dict
         self._calls = Calls(self._shared, options, self._read)
         limit = min(seconds(options.attempt_timeout), seconds(options.deadline))
-        self._limit = None if limit == INFINITE else limit
+        # a guard that only watches cuts nothing short
+        self._limit = None if limit == INFINITE or not self.enforce else limit
         # by function name; a view with an endpoint of its own has its own
         self._lanes: dict[str, Lane] = {} if options.endpoint else self._shared.lanes_by_name
 

@@ -350,6 +350,24 @@ def test_shared_door_serves_the_oldest_head(desk):
     assert calls[1:] == desk.pump().grants
 
 
+def test_who_knocked_in_vain_lets_all_the_others_knock_first(desk):
+    """Also those of other endpoints; if everybody did, it is the oldest's turn again."""
+    calls = [desk.call("a"), desk.call("a"), desk.call("b")]
+    desk.answer(calls[0], window("account", wait=10.0))
+    for call in calls[1:]:
+        desk.answer(call, window("account", wait=10.0))
+    for call in calls:
+        desk.again(call)
+    knocked = []
+    for tens in range(1, 5):
+        (probe,) = desk.pump(10.0 * tens).grants
+        knocked.append(probe)
+        desk.answer(probe, window("account", wait=10.0))
+        desk.again(probe)
+
+    assert knocked == [*calls, calls[0]]
+
+
 def test_newcomer_of_another_endpoint_does_not_overtake(desk):
     """The door can be passed, but somebody who came before stands in front of it."""
     desk.answer(desk.call("a"), window("account", wait=10.0))

@@ -1,5 +1,7 @@
 """Figures of admission, each worked out by hand: where being a little wrong would show nowhere else."""
 
+import math
+
 import pytest
 from admission_kit import (
     BROKEN,
@@ -8,13 +10,16 @@ from admission_kit import (
     Desk,
     Doors,
     cooldown,
+    exhausted,
     keys,
     window,
 )
 
 from resilience import CircuitBreaker, Recovers, RetryBudget
 from resilience._core.admission.budget import Budget
-from resilience._core.admission.gate import Gate
+from resilience._core.admission.door import View
+from resilience._core.admission.gate import SHORTEST_CLOSING, Gate
+from resilience._core.admission.lane import RAMP_FREE
 from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import Again, Go, Park, Permit, Place, Raise, Reason, ScopeKey
 from resilience._core.admission.pace import Pace
@@ -315,15 +320,15 @@ def test_a_budget_that_is_nearly_full_of_a_token_has_it():
 
 
 def test_a_retry_that_was_taken_back_is_earned_by_again():
-    """Of ten calls two were retries; one of them did not go after all: nine, and one retry."""
+    """Of ten calls three were retries; one of them did not go after all: nine, and two retries."""
     budget = Budget(RetryBudget(ratio=0.5, floor=0.25, burst=8.0))
     budget.tokens = 0.0
-    budget.retried()
-    budget.retried()
+    for _ in range(3):
+        budget.retried()
     budget.took_back()
     assert budget.tokens == 1.0
     budget.refill(9, 0.0)
-    assert budget.tokens == 5.0
+    assert budget.tokens == 4.5
 
 
 def test_a_reset_door_forgets_what_closed_it():
@@ -510,3 +515,98 @@ def test_those_ahead_count_for_one_who_can_not_wait_so_long():
         assert desk.call().place is Place.PARKED
     late = desk.call(max_wait=1.0)
     assert (late.place, late.refusal.reason) == (Place.OUTSIDE, Reason.MAX_WAIT)
+
+
+def test_a_door_is_asked_about_one_unit():
+    """Two would have to wait: one is saved of the two that can be."""
+    gate, now = Gate(ENDPOINT), Now(0.0, WALL)
+    gate.pace = Pace.at_rate(40.0, 0.0)
+    assert (gate.look(now), gate.opens(now)) == (View.OPEN, Instant(loop=0.0))
+    assert gate.look(now, 2.0) is View.WAIT
+
+
+def test_a_probe_that_broke_leaves_an_empty_account_alone():
+    """For as long as its rule says, as if it had been told once more."""
+    desk = desk_of()
+    desk.answer(desk.call(), exhausted(probe_every=100.0))
+    desk.loop = 100.0
+    desk.answer(desk.call(), BROKEN)
+
+    assert desk.call().refusal.resume_at == Instant(loop=200.0)
+
+
+def test_an_old_rejection_may_tell_when():
+    """The first had no hint, so the door did not know; from now on it was told."""
+    desk = desk_of()
+    first, second = desk.call(), desk.call()
+    desk.answer(first, window(wait=10.0))
+    gate = desk.machine.gates[ENDPOINT]
+    assert not gate.told
+    desk.answer(second, window(hint=12.0))
+
+    assert (gate.told, gate.until) == (True, Instant(loop=12.0))
+
+
+def test_calls_of_the_fast_lane_take_one_unit_each():
+    """They are not looked at one by one: a first call of another cost moves the average by a tenth."""
+    desk = desk_of()
+    lane = desk.machine.lane(keys("a"))
+    lane.sent = 5
+    desk.call(cost=11.0)
+
+    assert lane.unit == 2.0
+
+
+def test_the_ramp_is_back_when_the_pace_is_forgotten():
+    """With room for those under way; another door that is closed keeps it lifted."""
+    desk = desk_of()
+    lane = desk.machine.lane(keys("a"))
+    for under_way, room in ((0, RAMP_FREE), (25, 25)):
+        lane.in_flight = 0
+        desk.answer(desk.call(), window(wait=1.0))
+        assert lane.window == math.inf
+        lane.in_flight = under_way
+        desk.machine.reset(ENDPOINT)
+        assert lane.window == room
+
+    lane.in_flight = 0
+    first, second = desk.call(), desk.call()
+    desk.answer(first, window(wait=1.0))
+    desk.answer(second, window("account", wait=1.0))
+    desk.machine.reset(ENDPOINT)
+    assert lane.window == math.inf
+
+
+def test_a_wait_of_one_request_alone_is_as_long_as_its_rule_says():
+    """No door: a rule's wait without a hint, else the hint, and never none at all."""
+    for judgement, waits in (
+        (window(None, wait=0.5), Again(0.5, "backoff", 0.5)),
+        (window(None, wait=0.5, hint=3.0), Again(3.0, "hint", 3.0)),
+        (window(None, wait=0.0), Again(SHORTEST_CLOSING, "backoff", SHORTEST_CLOSING)),
+    ):
+        desk = desk_of()
+        answer = desk.answer(desk.call(), judgement)
+        assert (answer, answer.wait_reason) == (waits, waits.wait_reason)
+
+
+def test_an_open_door_is_not_shut():
+    """Whenever it would have opened, had nobody known better."""
+    gate = Gate(ENDPOINT)
+    gate.until = Instant(loop=100.0)
+    assert gate.surely_shut(Now(0.0, WALL), 5.0) == 0.0
+
+
+def test_the_ramp_rests_when_nobody_waits():
+    """It goes on from the window that it got to, not from the time that passed since."""
+    desk = desk_of()
+    lane = desk.machine.lane(keys("a"))
+    calls = [desk.call() for _ in range(11)]
+    assert desk.words(calls[-1]) == "parked"
+    desk.pump(0.1)
+    assert desk.words(calls[-1]) == "granted"
+    window_then = lane.window
+    desk.loop = 50.0
+    waits = desk.call()
+
+    assert desk.words(waits) == "parked"
+    assert lane.window == window_then

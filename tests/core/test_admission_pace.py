@@ -540,7 +540,7 @@ def test_queue_serves_by_arrival_and_refuses_by_limit():
         waiting(queue, 1, 20.0),
         waiting(queue, 2, 10.0),
     )
-    assert (queue.head(), queue.second(), queue.most_urgent()) == (first, second, second)
+    assert (queue.head(), queue.most_urgent()) == (first, second)
     first.place = Place.GRANTED
     second.place = Place.GONE
     assert (queue.head(), queue.most_urgent()) == (third, third)
@@ -564,11 +564,19 @@ def test_a_limit_of_an_earlier_wait_counts_no_more():
 
 
 def test_an_empty_queue_has_no_head():
-    """Nor a second, when one waits alone."""
+    """Nor anybody to probe."""
     queue = Queue()
-    assert (queue.head(), queue.most_urgent()) == (None, None)
-    waiting(queue, 1)
-    assert queue.second() is None
+    assert (queue.head(), queue.most_urgent(), queue.next_probe()) == (None, None, None)
+
+
+def test_who_knocked_in_vain_is_not_the_next_probe():
+    """The oldest of the others is; if all have knocked, the head.  Nobody loses a place."""
+    queue = Queue()
+    first, second, third = (waiting(queue, order) for order in (1, 2, 3))
+    first.knocked = second.knocked = True
+    assert (queue.next_probe(), queue.head()) == (third, first)
+    third.knocked = True
+    assert queue.next_probe() is first
 
 
 def test_queue_is_swept():
@@ -579,7 +587,7 @@ def test_queue_is_swept():
         ticket = waiting(queue, order, float(order))
         ticket.place = Place.GONE
         queue.left()
-    assert queue.head() is stays
+    assert (queue.head(), queue.most_urgent()) == (stays, stays)
     assert len(queue.by_order) <= 67
     assert len(queue.by_limit) <= 67
 

@@ -202,8 +202,8 @@ class GateAgrees(Timed):
             elif look == "wait":
                 break
             else:
-                if look == "probe" and head.knocked and len(self.gate.line) > 1:
-                    head = self.gate.line[1]
+                if look == "probe":
+                    head = next((c for c in self.gate.line if not c.knocked), head)
                 grants.append(self.leave_line(head))
                 assert id(head) in by_call, "the machine did not let it go"
                 self.goes(by_call[id(head)].permit)

@@ -8,6 +8,7 @@ from admission_kit import (
     WELL,
     WRONG,
     Desk,
+    Doors,
     capacity,
     cooldown,
     exhausted,
@@ -529,3 +530,38 @@ def test_escalation_counts_on_in_a_new_loop(desk):
     assert isinstance(desk.answer(desk.call(), closing), Again)
     desk.loop += 10.0
     assert isinstance(desk.answer(desk.call(), closing), Raise)
+
+
+def test_one_too_many_is_refused():
+    """So many may wait, and the next is told at once; who leaves makes room."""
+    desk = Desk(machine=Doors(1))
+    desk.answer(desk.call(), window(wait=10.0))
+    first, second = desk.call(), desk.call()
+
+    assert desk.words(first) == "parked"
+    assert second.refusal.reason is Reason.CROWD
+    desk.leave(first)
+    assert desk.words(desk.call()) == "parked"
+
+
+def test_what_was_waited_counts_from_the_parking(desk):
+    """Not from the beginning of the clock."""
+    desk.loop = 5.0
+    desk.answer(desk.call(), window(wait=10.0))
+    ticket = desk.call()
+    desk.loop = 7.0
+    later = desk.call()
+    desk.leave(later)
+    desk.pump(15.0)
+
+    assert (ticket.waited, later.waited) == (10.0, 0.0)
+
+
+def test_the_ramp_lets_one_pass_though_the_clock_is_late(desk):
+    """No door is closed; whoever waited for the ramp goes, after max_wait too."""
+    for _ in range(10):
+        desk.call()
+    ticket = desk.call(max_wait=0.2)
+    assert desk.words(ticket) == "parked"
+
+    assert desk.pump(0.3).grants == [ticket]

@@ -216,3 +216,64 @@ def test_condition_of_the_same_verdict_inherits_behaviour():
 def test_default_jitter(fields, low):
     """A number of seconds is exact, a schedule is spread, a quota's over its upper half."""
     assert low == Policy.from_dict({"name": "x", "codes": {"1": fields}}).codes["1"].wait.low
+
+
+def test_a_limit_without_calls_is_of_one():
+    """``limit = { per = 60 }``."""
+    policy = Policy.from_dict({"name": "p", "endpoints": [{"name": "a", "limit": {"per": 60.0}}]})
+    assert policy.endpoints["a"].limit == (1.0, 60.0)
+
+
+EXPO = {"backoff": "expo", "factor": 1.0, "max_value": 32.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "wait"),
+    [
+        pytest.param({"max_value": 8.0}, {**EXPO, "max_value": 8.0}, id="an argument"),
+        pytest.param(
+            {"backoff": "constant", "interval": 5},
+            {"backoff": "constant", "interval": 5},
+            id="a schedule",
+        ),
+        pytest.param(
+            {"until": "midnight", "tz": "UTC"}, {"until": "midnight", "tz": "UTC"}, id="a reset"
+        ),
+        pytest.param(5, 5, id="seconds"),
+    ],
+)
+def test_a_new_schedule_takes_nothing_from_the_old_one(change, wait):
+    """Another generator has other arguments; one argument alone is of the generator that is there."""
+    rule = {"verdict": "quota", "title": "Busy", "wait": EXPO}
+    assert merge(rule, {"wait": change}) == {**rule, "wait": wait}
+
+
+def test_a_code_may_be_called_like_a_key_of_a_schedule():
+    """``until`` and ``backoff`` are words of a wait alone."""
+    base = {"codes": {"until": {"verdict": "fatal"}, "backoff": {"verdict": "fatal"}}}
+    change = {"codes": {"until": {"title": "t"}}}
+    assert merge(base, change)["codes"] == {
+        "until": {"verdict": "fatal", "title": "t"},
+        "backoff": {"verdict": "fatal"},
+    }
+
+
+def test_a_function_may_be_called_like_an_endpoint():
+    """One without patterns too."""
+    table = Policy.from_dict({"name": "p", "endpoints": [{"name": "a"}]}).table
+    assert (table.endpoint_of_function("a"), table.endpoint_of_function("b")) == ("a", "other")
+
+
+def test_a_window_may_escalate_by_time_alone():
+    """However often it closed."""
+    rule = {"verdict": "quota", "scope": "account", "escalate": {"within": 9}}
+    made = Policy.from_dict({"name": "p", "codes": {"7": rule}}).codes["7"].escalate
+    assert (made.within, made.rejections) == (9.0, 1_000_000)
+
+
+def test_codes_may_stand_for_a_status():
+    """Then the status's rule is theirs."""
+    envelope = {"code": "/c", "as_status": {"429": ["busy", "full"]}}
+    policy = Policy.from_dict({"name": "p", "extends": "http", "envelope": [envelope]})
+    assert policy.table.envelopes[0].as_status == {"busy": 429, "full": 429}
+    assert policy.classify({"c": "full"}).matched_by == "http.429"

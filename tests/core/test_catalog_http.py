@@ -156,3 +156,10 @@ def test_names_of_aws_stay_out_of_other_catalogs():
     for name in ("memories_ai", "memos_cloud"):
         assert POLICIES[name].explain("SlowDown").matched_by == "unknown"
         assert "SlowDown" not in POLICIES[name].codes
+
+
+def test_both_httpx_are_called_httpx():
+    """As in the file; a class of anybody else's keeps the name of its package."""
+    classes = [type("E", (), {"__module__": f"{room}.errors"}) for room in ("httpx2", "httpx", "x")]
+    assert [class_name(cls) for cls in classes] == ["httpx.E", "httpx.E", "x.E"]
+    assert class_name(ValueError) == "ValueError"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience import Certainty, Policy, Verdict
+from resilience import Certainty, Outcome, Policy, Verdict
+from resilience._core.policy.classify import classify
 
 POLICY = Policy.from_dict(
     {
@@ -478,3 +479,44 @@ def test_a_flag_of_one_is_not_true():
     policy = edge_policy(failed_when=[{"at": "/failed", "equals": True}])
     verdicts = [policy.classify({"code": "0", "failed": failed}).verdict for failed in (1, True)]
     assert verdicts == [Verdict.SUCCESS, Verdict.FATAL]
+
+
+def test_a_date_is_measured_by_the_clock_that_was_given():
+    """Where the answer has no Date of its own."""
+    headers = {"Retry-After": "Wed, 15 Nov 2023 00:00:30 GMT"}
+    found = POLICY.classify(said("0429"), status=200, headers=headers, now=1_700_006_400.0)
+    assert (found.hint.seconds, found.problems) == (30.0, ())
+    assert POLICY.classify(said("0429"), status=200, headers=headers).hint is None
+
+
+def test_what_was_seen_is_told():
+    """The status beside the code, of failures and of successes, and the provider's own words."""
+    failed = POLICY.classify({"code": "0429", "msg": "words"}, status=418)
+    well = POLICY.classify({"code": "0000", "msg": "success"}, status=201)
+    assert (failed.status, failed.message) == (418, "words")
+    assert (well.status, well.message) == (201, "success")
+
+
+def test_headers_that_are_no_text_are_left_out():
+    """Some SDK's may hold anything; the others count."""
+    headers = {"x-object": object(), 7: "seven", "Retry-After": 7}
+    assert POLICY.classify(said("0429"), status=200, headers=headers).hint.seconds == 7.0
+
+
+def test_a_status_that_is_no_number_says_nothing():
+    """Not even that it failed."""
+    assert POLICY.classify(said("0000"), status="500").verdict is Verdict.SUCCESS
+
+
+def test_without_an_endpoint_it_is_any_other():
+    """A condition may ask for just that."""
+    rule = {"verdict": "fatal", "when": [{"endpoint": "other", "verdict": "retryable"}]}
+    policy = Policy.from_dict({"name": "p", "envelope": [{"code": "/c"}], "codes": {"7": rule}})
+    found = classify(policy.table, Outcome(body={"c": "7"}))
+    assert found.verdict is Verdict.RETRYABLE
+
+
+def test_a_message_may_say_how_long():
+    """Where nothing else does."""
+    found = POLICY.classify({"code": "0429", "msg": "busy, try again in 20s"}, status=200)
+    assert (found.hint.seconds, found.hint.source) == (20.0, "message")

@@ -126,3 +126,31 @@ def test_a_long_event_costs_no_more_than_its_length(piece):
 
     most = MOST_READ // len(piece)
     assert taken(most) < 9 * taken(most // 4)
+
+
+def fed(*pieces):
+    """What has read these."""
+    seen = FirstEvent()
+    for piece in pieces:
+        seen.feed(piece)
+    return seen
+
+
+def test_a_line_end_of_two_bytes_may_come_in_two_pieces():
+    """It is one line end, and only once."""
+    assert fed(b"data: x\r", b"\ndata: y\n\n").data == b"x\ny"
+    assert fed(b"data: x\r", b"\ndata: y", b"\n\n").data == b"x\ny"
+
+
+def test_what_only_looks_like_an_object_is_not_over():
+    """The end of a brace is not the end of an event, and an object may be followed by spaces."""
+    assert not fed(b"data: x}\n").over
+    assert not fed(b"data: {x}\n").over
+    assert fed(b'data: {"a": 1} \n').over
+
+
+def test_a_stream_without_events_is_over_at_its_end():
+    """There is nothing more to wait for."""
+    seen = fed(b": nothing\n")
+    seen.end()
+    assert (seen.over, seen.data) == (True, None)

@@ -289,3 +289,25 @@ def test_a_message_is_read_as_far_as_two_thousand_letters():
 def test_a_window_in_a_header_is_not_asked_for_unless_it_was_hit():
     """Without a word about it, the answer is no quota rejection."""
     assert find_hint({"x-ratelimit-reset": "30"}) == (None, ())
+
+
+def test_what_is_not_believed_is_shown():
+    """As it was sent, wherever it stood."""
+    for name in ("retry-after-ms", "x-ratelimit-reset"):
+        hint, problems = find_hint({name: "-5"}, quota=True)
+        assert (hint, problems) == (None, (f"{name}: '-5' is not a time to wait",))
+
+
+def test_a_date_may_be_in_small_letters():
+    """Names of days and months are read in any case."""
+    hint, _ = find_hint({"retry-after": "wed, 21 oct 2015 07:28:00 GMT", "date": DATE})
+    assert hint is not None
+    assert hint.seconds == 60.0
+
+
+def test_what_the_body_said_is_shown_too():
+    """Short, however long it is."""
+    assert find_hint({}, body_value="-5")[1] == ("body: '-5' is not a time to wait",)
+    assert find_hint({}, body_value=-(10**5000))[1] == (
+        "body: a huge number is not a time to wait",
+    )

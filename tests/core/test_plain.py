@@ -175,3 +175,13 @@ def test_quick_look_does_not_trust_a_cut_body(end):
 
     assert POLICIES["memories_ai"].plain.of_bytes(body)
     assert not POLICIES["memories_ai"].plain.of_bytes(body[:-end])
+
+
+@pytest.mark.parametrize("left", ["msg", "data"])
+def test_everything_that_is_required_must_be_there(left):
+    """However many keys that are."""
+    envelope = {"required": ["/code", "/msg", "/data"], "code": "/code", "success": ["0"]}
+    plain = plain_success(Policy.from_dict({"name": "p", "envelope": [envelope]}).table)
+    body = {"code": "0", "msg": "", "data": 1}
+    assert plain.of_dict(body)
+    assert not plain.of_dict({key: value for key, value in body.items() if key != left})

@@ -7,7 +7,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience._core.policy.positions import lines_of
+from resilience._core.policy.positions import Document, lines_of
 from resilience._files import catalogs, chain
 
 TEXTS = [
@@ -24,6 +24,9 @@ TEXTS = [
                  id="a header after the tables inside it"),
     pytest.param("a = [\n  1, # ]\n  [2,\n   3],\n]\nb = 1\n",
                  {("a",): 1, ("a", 0): 2, ("a", 1): 3, ("a", 1, 0): 3, ("a", 1, 1): 4, ("b",): 6}, id="arrays over lines"),
+    pytest.param("a = [[[1],[2]],\n[3]]\nb = 1\n",
+                 {("a",): 1, ("a", 0): 1, ("a", 0, 0): 1, ("a", 0, 0, 0): 1, ("a", 0, 1): 1, ("a", 0, 1, 0): 1, ("a", 1): 2, ("a", 1, 0): 2, ("b",): 3},
+                 id="arrays without blanks"),
     pytest.param('a = { b = "}", c.d = [{ e = 1 }, {}] }\nf = 1\n',
                  {("a",): 1, ("a", "b"): 1, ("a", "c"): 1, ("a", "c", "d"): 1, ("a", "c", "d", 0): 1, ("a", "c", "d", 0, "e"): 1, ("a", "c", "d", 1): 1, ("f",): 2}, id="inline tables"),
     pytest.param('a = """\nb = 1\n\\"""\n"""\nc = 1\n', {("a",): 1, ("c",): 5}, id="multi-line text"),
@@ -85,3 +88,10 @@ def test_every_key_of_the_catalogs_is_found(name):
     for path, line in found.items():
         if isinstance(path[-1], str):
             assert path[-1] in lines[line - 1]
+
+
+def test_endpoints_of_one_name_are_told_apart():
+    """A mistake, and each of them has its own line."""
+    data = {"endpoints": [{"name": "a"}, {"name": "a"}, {"name": "b"}]}
+    document = Document(source="x", file="x", data=data)
+    assert document.local(("endpoints", 1, "name"), "a") == ("endpoints", 1, "name")

@@ -113,3 +113,9 @@ def test_a_generator_that_nobody_has_is_told_with_those_that_are_there():
         f"({', '.join(generators())})"
     )
     assert {"constant", "expo", "fibo"} <= set(generators())
+
+
+def test_what_could_not_be_unrolled_is_shown_as_a_call():
+    """With all its arguments."""
+    with pytest.raises(BadScheduleError, match=r"^backoff\.expo\(factor=-1, base=2\) failed: "):
+        unroll("expo", {"factor": -1, "base": 2})

@@ -111,3 +111,17 @@ def test_a_code_that_cant_be_written_is_still_toml():
     assert tomllib.loads(Sighting(code="\ud800", verdict="fatal").stanza)["codes"] == {
         "?": {"verdict": "fatal", "title": "TODO: what the provider's documents say about it"}
     }
+
+
+def test_a_sighting_knows_its_code():
+    """The one that it was made for."""
+    assert Unlisted().of("E-1_a").code == "E-1_a"
+
+
+@pytest.mark.parametrize(
+    ("code", "key"),
+    [("E-1_a", "E-1_a"), ("40.1", '"40.1"'), ("é", '"é"'), ("\x7f", '"\\u007f"')],
+)
+def test_only_what_has_to_be_is_quoted(code, key):
+    """Letters of both cases, digits, dashes and underscores stand bare; text is not escaped."""
+    assert Sighting(code=code, verdict="fatal").stanza.splitlines()[0] == f"[codes.{key}]"

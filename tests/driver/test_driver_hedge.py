@@ -2,10 +2,11 @@
 
 import anyio
 import pytest
-from driver_kit import BAD, DOWN, OK, at_rest, make_guard
+from driver_kit import BAD, BUSY, DOWN, OK, at_rest, make_guard
 
-from resilience import FatalError, RetryBudget
+from resilience import FatalError, QuotaError, RetryBudget
 from resilience._hedge import ENOUGH, Durations
+from resilience.testing import Script
 
 
 class Slow:
@@ -112,6 +113,26 @@ def test_hedges_are_within_the_budget(run):
             for _ in range(5):
                 group.start_soon(guard.call, slow.read)
         assert len(slow.asked_at) == 7
+        at_rest(guard)
+
+    run(main)
+
+
+def test_a_hedge_that_never_left_costs_nothing(run):
+    """The door closed before it could go, and the first answered after all: its token is back."""
+
+    async def main():
+        budget = RetryBudget(ratio=0.0, floor=1e-9, burst=3.0)
+        guard = make_guard(budget=budget).options(hedge=0.95)
+        await warm(guard)
+        slow = Slow(1.0)
+        async with anyio.create_task_group() as group:
+            group.start_soon(guard.call, slow.read)
+            await anyio.sleep(0.05)
+            with pytest.raises(QuotaError):
+                await guard.options(max_wait=0, endpoint="read").call(Script([BUSY]))
+        assert len(slow.asked_at) == 1
+        assert guard.snapshot()["budgets"][0]["tokens"] == pytest.approx(3.0)
         at_rest(guard)
 
     run(main)

@@ -171,11 +171,12 @@ def test_the_first_call_after_a_closing_would_be_the_probe(run):
     run(main)
 
 
-def test_time_outs_of_ours_cut_nothing(run):
-    """A deadline or an attempt's time-out is part of the policy, too."""
+@pytest.mark.parametrize("heard", [True, False], ids=["heard", "fast lane"])
+def test_time_outs_of_ours_cut_nothing(run, heard):
+    """A deadline or an attempt's time-out is part of the policy, too; whether anybody listens or not."""
 
     async def main():
-        guard, _ = watching()
+        guard = watching()[0] if heard else make_guard(enforce=False)
         zero = anyio.current_time()
         script = Script([OK], delay=9.0, name="read")
         assert await guard.options(deadline=1.0, attempt_timeout=1.0).call(script) == OK

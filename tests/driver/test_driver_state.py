@@ -334,6 +334,19 @@ def test_a_snapshot_of_another_account_is_refused(run, told):
     run(main)
 
 
+@pytest.mark.parametrize("told", [None, [], {"account": "default", "doors": {}}, {"doors": [1]}])
+def test_what_is_no_snapshot_is_refused(run, told):
+    """A file that was cut off or overwritten is a ValueError like any other."""
+
+    async def main():
+        guard = make_guard()
+        with pytest.raises(ValueError, match="^this is not a snapshot: "):
+            guard.restore(told)
+        assert closed_doors(guard) == 0
+
+    run(main)
+
+
 def test_a_code_that_is_no_longer_listed_still_closes_its_door(run):
     """The policy was changed in between: the door stays closed, without words."""
 
@@ -409,6 +422,25 @@ def test_two_subscribers_see_the_same(run):
         told = [[change["state"] async for change in one] for one in (first, second)]
         assert told == [["closed", "open"], ["open", "closed"]]
         assert guard._shared.machine.moved is None
+
+    run(main)
+
+
+def test_two_readers_of_one_subscription_share_it(run):
+    """Each change goes to one of them, and both end with it."""
+
+    async def main():
+        guard = make_guard()
+        seen = []
+        changes = guard.subscribe()
+        async with anyio.create_task_group() as group:
+            follow(group, changes, seen)
+            follow(group, changes, seen)
+            await anyio.sleep(1.0)
+            await close(guard, LOCKED)
+            await anyio.sleep(1.0)
+            changes.close()
+        assert [state for _, state in seen] == ["closed"]
 
     run(main)
 

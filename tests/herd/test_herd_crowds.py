@@ -183,3 +183,42 @@ def test_lane_alone(lane):
     alone = lanes([lane], trip=0.05, seed=1)
     assert alone[lane] >= 0.75 * 200
     assert alone[lane] >= 0.9 * sum(together.values())
+
+
+def test_who_was_sent_before_anybody_waited_keeps_its_place():
+    """Rejected, it is still older than those who came while it was under way."""
+    server = FixedWindow(3, trip=0.1)
+    came, ended = [], []
+
+    async def main():
+        guard = make_guard(0)
+
+        async def one(who):
+            came.append(who)
+            await guard.call(server)
+            ended.append(who)
+
+        async with anyio.create_task_group() as group:
+            for who in range(30):
+                group.start_soon(one, who)
+
+    run_virtual(main)
+    assert (set(ended[:10]), ended[10:]) == (set(came[:10]), came[10:])
+
+
+def test_a_wave_after_a_long_silence_begins_with_a_ramp():
+    """What was learned is old news by then, and nothing is known again."""
+    server = FixedWindow(100, trip=0.05)
+    rejected = []
+
+    async def main():
+        crowd = Crowd(make_guard(0))
+        for _ in range(3):
+            before = server.rejected
+            await crowd.work(server, 300)
+            rejected.append(server.rejected - before)
+            await anyio.sleep(700)
+        assert crowd.failures == []
+
+    run_virtual(main)
+    assert max(rejected) <= 100

@@ -46,6 +46,30 @@ def test_one_call_is_rejected_for_ever(trip, seed):
     assert per_second(server.log, ended + 10, ended + 15) >= REGAINED[trip] * normal
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_several_calls_are_rejected_for_ever(seed):
+    """They don't take turns at the closed door while those whom it would open for wait behind."""
+    server = InFlight(10**9, work=0.1, trip=0.05, name="search")
+
+    async def poison():
+        await anyio.sleep(0.05)
+        return BUSY
+
+    async def main():
+        guard = make_guard(seed).options(endpoint="search")
+        bad, crowd = Crowd(guard), Crowd(guard)
+        async with anyio.create_task_group() as group:
+            group.start_soon(crowd.work, server, OTHERS, 1_000_000)
+            await anyio.sleep(10)
+            with anyio.fail_after(90):
+                await bad.work(server, 3, call=lambda: guard.call(poison))
+            group.cancel_scope.cancel()
+        assert [error.reason for error in bad.failures] == ["this_call"] * 3
+        assert crowd.failures == []
+
+    run_virtual(main, seed=seed)
+
+
 @pytest.mark.parametrize("trip", TRIPS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_daily_cap_looks_like_a_busy_second(trip, seed):

@@ -59,12 +59,14 @@ class Queue:
         heapq.heappop(self.by_order)
         self.parked -= 1
 
-    def second(self) -> Ticket | None:
-        """The one behind the head."""
-        first = heapq.heappop(self.by_order)
-        second = self.head()
-        heapq.heappush(self.by_order, first)
-        return second
+    def next_probe(self) -> Ticket | None:
+        """The oldest that has not knocked in vain already; the head if all have."""
+        knocked = []
+        while (head := self.head()) is not None and head.knocked:
+            knocked.append(heapq.heappop(self.by_order))
+        for ticket in knocked:
+            heapq.heappush(self.by_order, ticket)
+        return head or self.head()
 
     def most_urgent(self) -> Ticket | None:
         """The one that can wait least; None if all can wait for ever."""
@@ -182,6 +184,11 @@ class Lane:
     def lift(self) -> None:
         """The limit is known now, by a door: no ramp any more."""
         self.window = math.inf
+
+    def forget(self) -> None:
+        """No door knows a limit any more: the next burst is a ramp again."""
+        if self.window == math.inf:
+            self.window = max(RAMP_FREE, self.in_flight)
 
     def ramp(self, now: float) -> float:
         """Seconds until one more call may be under way, as far as the ramp goes."""

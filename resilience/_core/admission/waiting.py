@@ -41,6 +41,10 @@ BUDGET_NAP = 0.25
 """Seconds after which an empty budget is looked at again: calls on the fast lane fill it silently."""
 
 
+Head = tuple[bool, int, int, Lane, Queue]
+"""Who is served first: nobody who knocked in vain while others wait, then by turn, then by arrival."""
+
+
 class Waiting:
     """The doors of one account and those who wait before them."""
 
@@ -58,6 +62,8 @@ class Waiting:
         self.most_waiting = most_waiting
         self.orders = count()
         """Arrival numbers."""
+        self.early = count(-(2**62))
+        """Those of calls that were sent while nobody had to wait, and need a number only now."""
         self.moved: Callable[[Door], None] | None = None
         """Told of every door that opens, closes or is paced."""
         self._breaker = breaker
@@ -199,7 +205,7 @@ class Waiting:
         """Grant and refuse whatever can be decided now; tell when to look again."""
         grants: list[Ticket] = []
         refusals: list[Ticket] = []
-        heads: list[tuple[int, int, Lane, Queue]] = []
+        heads: list[Head] = []
         for lane in self.lanes.values():
             self._tick(lane, now)
             self._pay_all(lane, now, refusals)
@@ -207,7 +213,7 @@ class Waiting:
                 self._refuse_late(lane, queue, now, refusals, served=False)
                 self._line_up(heads, lane, queue)
         while heads:
-            _, _, lane, queue = heapq.heappop(heads)
+            *_, lane, queue = heapq.heappop(heads)
             ticket = queue.head()
             if ticket is None:
                 continue
@@ -239,10 +245,18 @@ class Waiting:
             lane.unpaid.pop()
             lane.line(ticket).add(ticket)
 
-    def _line_up(self, heads: list[tuple[int, int, Lane, Queue]], lane: Lane, queue: Queue) -> None:
+    def _line_up(self, heads: list[Head], lane: Lane, queue: Queue) -> None:
         head = queue.head()
+        if head is not None and self._is_in_vain(head, lane):
+            head = queue.next_probe()
         if head is not None:  # arrival numbers are unique, so lanes are never compared
-            heapq.heappush(heads, (self._turn[head.kind], head.order, lane, queue))
+            vain = self._is_in_vain(head, lane)
+            heapq.heappush(heads, (vain, self._turn[head.kind], head.order, lane, queue))
+
+    @staticmethod
+    def _is_in_vain(ticket: Ticket, lane: Lane) -> bool:
+        """Whether it knocked at a closed door before: perhaps the fault is its own."""
+        return ticket.knocked and any(not gate.open for gate in lane.doors)
 
     def _serve(  # noqa: PLR0917  # private, and on a path where keywords cost
         self,
@@ -260,8 +274,8 @@ class Waiting:
             return True
         if not self._passable(ticket, lane, now):
             return False
-        if ticket.knocked and any(not gate.open for gate in lane.doors):
-            ticket = queue.second() or ticket  # it was the last probe; perhaps the fault is its own
+        if self._is_in_vain(ticket, lane):
+            ticket = queue.next_probe() or ticket
         self._grant(ticket, lane, now, grants)
         return True
 
@@ -362,6 +376,8 @@ class Waiting:
                     lane.doors = [*lane.doors, door]
                 elif listed and not door.restricted:
                     lane.doors = [other for other in lane.doors if other is not door]
+                    if not lane.doors:
+                        lane.forget()
         self._tell(door)
 
     def _tell(self, door: Door) -> None:
