@@ -348,9 +348,9 @@ def _wait(item: Section, key: str, value: Any) -> tuple[Wait, float | None]:
     try:
         return Wait(schedule=unroll(name, arguments)), None
     except BadScheduleError as error:
-        raise item.error(
-            key, value, f"a schedule: {error}", read.suggestion(name, generators())
-        ) from None
+        # a known name is not what is wrong
+        near = "" if name in generators() else read.suggestion(name, generators())
+        raise item.error(key, value, f"a schedule: {error}", near) from None
 
 
 def _calendar(item: Section, key: str, value: Mapping[str, Any]) -> CalendarReset:
