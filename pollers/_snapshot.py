@@ -3,7 +3,7 @@
 Nothing in here asks the store or goes over all jobs; it reads what was counted on the way.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -112,7 +112,7 @@ def _accounts(loops: Iterable[Loop], now: float, wall: float) -> list[dict[str, 
 
 def _guards(loops: Iterable[Loop]) -> list[Any]:
     guards = dict.fromkeys(loop.source.guard for loop in loops)  # sources may share one
-    return [_plain(guard.snapshot()) for guard in guards]
+    return [guard.snapshot() for guard in guards]
 
 
 def _sink(relay: Relay, head: int, wall: float) -> dict[str, Any]:
@@ -134,15 +134,6 @@ def _writing(loops: Iterable[Loop], now: float) -> dict[str, Any]:
         "writing_for": _short(max((now - one for one in since if one is not None), default=0.0)),
         "last_write": _short(last.wrote_for),
     }
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _short(value: float) -> float:
