@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from pollers._core.looks import KIND, PREDICTORS
+from pollers._core.model import State
 from pollers._core.submit import NAME
 from pollers._watch import INFINITE
 from pollers.sinks.base import Sink
@@ -66,12 +67,19 @@ def name(given: str | None) -> dict[str, str]:
 
 
 def json_value(data: Any) -> Any:
+    """As it will come back; what would come back as something else is refused."""
     if data is None:
         return None
     try:
-        return msgspec.json.decode(msgspec.json.encode(data))
+        stored = msgspec.json.decode(msgspec.json.encode(data))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"data={data!r} is not a JSON value: {error}") from None
+    if stored != data:  # a set, a tuple, a date, a number as a key, NaN
+        raise ValueError(
+            f"data={data!r} is not a JSON value: it would come back as {stored!r}.  Give texts, "
+            "finite numbers, booleans, None, lists, and dicts whose keys are texts"
+        )
+    return stored
 
 
 def features(
@@ -108,6 +116,23 @@ def predictors(features: Mapping[str, Any]) -> dict[str, Any]:
 
 def seconds(span: float | timedelta) -> float:
     return span.total_seconds() if isinstance(span, timedelta) else float(span)
+
+
+def until(deadline: float | timedelta | None, *, now: float) -> float | None:
+    """The instant that a deadline means; with 0 the first look decides."""
+    if deadline is None:
+        return None
+    known = seconds(deadline)
+    if not 0 <= known < INFINITE:
+        raise ValueError(f"deadline={deadline!r}: expected seconds, 0 or more, or None for never")
+    return now + known
+
+
+def state(given: State | str | None) -> State | None:
+    try:
+        return None if given is None else State(given)
+    except ValueError:
+        raise ValueError(f"state={given!r}: expected one of {', '.join(State)}") from None
 
 
 def span(name: str, given: float | timedelta) -> float:

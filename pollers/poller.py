@@ -91,7 +91,8 @@ class Poller:
         stop_within: seconds that leaving the block or :meth:`stop` may take.
         grace: seconds that a job may be missing from answers before it expires; and for which a
             submit whose reply was lost is searched for.
-        final_grace: seconds after its deadline that a job waits for a last look.
+        final_grace: seconds after its deadline that a job waits for a last look, if the API gives
+            none just then (an outage, a quota); after that it expires without.
         observe: gets records of looks, saves and deliveries, and the state now and then.
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
@@ -145,8 +146,8 @@ class Poller:
         self.chance = chance
         self.stops_when_refused = on_refused == "stop"
         self.pace = Pace(
-            min_interval=min_interval, max_interval=max_interval, grace=grace,
-            final_grace=final_grace, look_price=look_price,
+            min_interval=min_interval, max_interval=max_interval, look_price=look_price,
+            grace=given.span("grace", grace), final_grace=given.span("final_grace", final_grace),
         )  # fmt: skip
         self.telling = Telling(observe)
         self.stalls: dict[Shard, Stalls] = {}
@@ -468,8 +469,10 @@ class Poller:
 
         Args:
             job_id: the provider's id.
-            deadline: seconds from now after which the job expires; None for never.
-            data: any JSON value of yours; it comes back in every event.
+            deadline: seconds from now after which the job expires, by the look that is due then; if
+                none is possible, ``final_grace`` later.  0: the first look decides.  None for never.
+            data: any JSON value of yours; it comes back in every event, as it was.  What JSON would
+                change (a set, a tuple, a date) is refused.
             again: watch once more what has ended.
             submitted_at: when the work was handed in (seconds since the epoch), if you know.
             kind: of the source, if there are several.
@@ -481,8 +484,8 @@ class Poller:
                 in any unit), ``kind`` (a text: such jobs have nothing to do with others).
 
         Raises:
-            ValueError: no such source, ``data`` is not JSON, the kind has no children, or features
-                that nothing is known of.
+            ValueError: no such source, ``data`` is not JSON, a deadline below 0, the kind has no
+                children, or features that nothing is known of.
             PollerStopped: the poller ended.
             RuntimeError: the poller was not started, and isn't for five seconds.
         """
@@ -518,7 +521,7 @@ class Poller:
         self._check_running()
         loop = self._loop_for(kind, account)
         now = self.wall()
-        until = None if deadline is None else now + given.seconds(deadline)
+        until = given.until(deadline, now=now)
         known = {**given.features(loop.source, expect, settle), **given.predictors(features or {})}
         handles: list[JobHandle] = []
         for start in range(0, len(pairs), TRANSACTION):
@@ -585,7 +588,7 @@ class Poller:
         now = self.wall()
         new = NewJob(
             key=loop.key(new_token()), state=State.SUBMITTING, created_at=now,
-            deadline=None if deadline is None else now + given.seconds(deadline),
+            deadline=given.until(deadline, now=now),
             data=given.json_value(data),
             features={
                 **given.features(loop.source, expect, settle), **given.predictors(features or {}),
@@ -629,9 +632,10 @@ class Poller:
         return loop.submits.handle(found.rid) or JobHandle(self, found)
 
     async def jobs(self, *, state: State | str | None = None) -> list[Job]:
-        """The rows of all jobs, or of those in one state."""
+        """The rows of all jobs, or of those in one state (``"watching"``, ``State.FAILED`` …)."""
+        wanted = given.state(state)
         await self._started()
-        return await self._read(self.store.jobs(state=None if state is None else State(state)))
+        return await self._read(self.store.jobs(state=wanted))
 
     async def row(self, rid: int, key: JobKey) -> Job:
         """The row of a job as it is stored."""
