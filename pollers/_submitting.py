@@ -255,10 +255,9 @@ class Submits:
                 return None
             at = self._loop.poller.wall()
             other = await self._loop.poller.store.find(self._loop.key(remote_id))
-            if other is None or other.rid == rid:  # there are APIs to which we say what the id is
-                return core.named(one.job, remote_id, at=at, at_once=at_once)
-            one.successor = other
-            return core.known_as(one.job, other, at=at)
+            if other is not None and other.rid != rid:
+                one.successor = other
+            return core.settled(one.job, remote_id, other, at=at, at_once=at_once)
 
         await to_its_end(partial(self._loop.change, decide))
         return one.handle
