@@ -77,7 +77,8 @@ def cli() -> None:
     default=1800.0,
     show_default=True,
     metavar="SECONDS",
-    help="After that a job expires.",
+    help="After that a job expires, by a last look; without, if the API gives none for 30 s more (an "
+    "outage, a quota).",
 )
 @click.option(
     "--grace",
