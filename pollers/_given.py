@@ -4,6 +4,7 @@ import inspect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -51,13 +52,32 @@ def named(job_id: str) -> str:
 
 
 def upload(given: Any) -> None:
-    """What submits; if it were no async function, that would be noticed when it is done."""
+    """What submits; if it were no async function, that would be noticed when it is done.
+
+    What a lambda returns is not known before.
+    """
     if not callable(given):
         raise TypeError(f"upload: expected an async function of one Intent, not {given!r}")
-    plain = inspect.unwrap(given) if inspect.isfunction(given) else given
+    plain = _function_of(given)
+    shown = getattr(plain, "__qualname__", repr(given))
     is_def = inspect.isfunction(plain) and plain.__name__ != "<lambda>"
     if is_def and not inspect.iscoroutinefunction(plain):
-        raise TypeError(f"{plain.__qualname__} is a sync function: submit with 'async def'")
+        raise TypeError(f"{shown} is a sync function: submit with 'async def'")
+    try:
+        inspect.signature(given).bind("an intent")
+    except TypeError as error:
+        raise TypeError(f"{shown} can't be called with one Intent: {error}") from None
+    except ValueError:
+        pass  # it was not written in Python
+
+
+def _function_of(given: Any) -> Any:
+    """The function that is called in the end: behind a partial, a method, a decorator, an object."""
+    while isinstance(given, partial):
+        given = given.func
+    if not inspect.isroutine(given) and not inspect.iscoroutinefunction(given):
+        given = type(given).__call__
+    return inspect.unwrap(getattr(given, "__func__", given))
 
 
 def name(given: str | None) -> dict[str, str]:

@@ -352,7 +352,7 @@ def shape_of(value: Any) -> str:
     """What something is, without what is in it."""
     if isinstance(value, Mapping):
         return f"a mapping with {', '.join(sorted(map(str, value))) or 'nothing in it'}"
-    if value is None or value == "":
+    if value is None or value == "" or isinstance(value, int):  # perhaps the id
         return repr(value)
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
