@@ -286,6 +286,7 @@ def test_a_code_in_an_answer_is_a_refusal(body: Any, error: Any, wrapped: bool, 
 
 LOSSES = [
     pytest.param([TimeoutError()], {"max_attempts": 1}, id="timeout"),
+    pytest.param([{"code": "nobody", "msg": ""}], {}, id="a-code-that-nobody-knows"),
     pytest.param([TimeoutError()], {"idempotent": True, "max_wait": None}, id="exhausted"),
     pytest.param(["hang"], {"deadline": 5.0}, id="deadline"),
     pytest.param(["hang"], {"attempt_timeout": 5.0}, id="attempt-timeout"),

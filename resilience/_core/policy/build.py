@@ -263,7 +263,11 @@ def _rules(
 
 
 def _unknown(item: Section, docs: str, scopes: tuple[str, ...]) -> Rule:
-    fields = {"verdict": Verdict.FATAL, "title": "Nothing in the policy speaks about this"}
+    fields = {
+        "verdict": Verdict.FATAL,
+        "title": "Nothing in the policy speaks about this",
+        "certainty": Certainty.MAYBE_EXECUTED,  # who doesn't know the code can't know that, either
+    }
     fields |= _fields(item, scopes)
     item.done(set(RULE_KEYS) - {"aliases", "when", "duplicate"})
     if fields.get("scope", REQUEST) != REQUEST:
