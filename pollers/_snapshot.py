@@ -73,6 +73,7 @@ def _source(loop: Loop, now: float, wall: float) -> dict[str, Any]:
     return {
         **named(loop),
         "jobs": {str(State.WATCHING): len(watch.jobs), **loop.submits.counts()},
+        "loading": loop.loading,
         "ended": dict(tally.ended),
         "due": watch.due(now),
         "oldest_look": _short(watch.ages.greatest(now)),
@@ -86,7 +87,17 @@ def _source(loop: Loop, now: float, wall: float) -> dict[str, Any]:
         "trouble": tally.trouble,
         "stalled": loop.stalls.has(loop),
         "learned": _short(watch.looks.learned),
+        "callbacks": _callbacks(loop),
     }
+
+
+def _callbacks(loop: Loop) -> dict[str, Any]:
+    callbacks = loop.watch.callbacks
+    lost = _short(callbacks.loss.chance) if callbacks.has_begun else None
+    return {
+        "heard": callbacks.heard, "strange": callbacks.strange, "lost": lost,
+        "trusted": callbacks.trusted,
+    }  # fmt: skip
 
 
 def _delay(loop: Loop, now: float) -> dict[str, float | None]:

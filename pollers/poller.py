@@ -393,7 +393,8 @@ class Poller:
         ``sources``, one for each:
 
         * ``provider``, ``deployment``, ``account``, ``kind``: which it is.
-        * ``jobs``: live jobs by state.  ``ended``: those that ended since the poller was made, by how.
+        * ``jobs``: live jobs by state; too few while ``loading``: those of an earlier run are still
+          being taken up.  ``ended``: those that ended since the poller was made, by how.
         * ``due``: jobs whose look is due, counted up to 1,000.
         * ``oldest_look``: since the job that was left alone longest was looked at, or taken up by
           this poller; right to a second.
@@ -410,6 +411,9 @@ class Poller:
           and ``trouble``: why the last one did.
         * ``stalled``: whether the API refuses its account.
         * ``learned``: how many ends count of those that taught it how long jobs take.
+        * ``callbacks``: ``heard`` since the poller was made, by job; of these ``strange`` ones, about
+          jobs that nobody watched (or forged); ``lost``, the share of ends that none announces, None
+          before the first; ``trusted``, whether polling backs off because of them.
 
         ``accounts``, each of one or more sources: ``stalled_since`` and ``stalled_by`` (one for each
         code: ``code``, ``message``, ``title``, ``remedy``, ``resume_at``), and ``guards``, as
