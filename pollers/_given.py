@@ -4,12 +4,14 @@ import inspect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import msgspec
 
 from pollers._core.looks import KIND, PREDICTORS
+from pollers._core.model import State
 from pollers._core.submit import NAME
 from pollers._watch import INFINITE, Pace
 from pollers.sinks.base import Sink
@@ -46,8 +48,8 @@ def pace(
     if not 0 < look_price < INFINITE:
         raise ValueError(f"look_price={look_price!r}: expected seconds, above 0")
     return Pace(
-        min_interval=min_interval, max_interval=max_interval, grace=grace,
-        final_grace=final_grace, look_price=look_price,
+        min_interval=min_interval, max_interval=max_interval, look_price=look_price,
+        grace=span("grace", grace), final_grace=span("final_grace", final_grace),
     )  # fmt: skip
 
 
@@ -97,13 +99,32 @@ def named(job_id: str) -> str:
 
 
 def upload(given: Any) -> None:
-    """What submits; if it were no async function, that would be noticed when it is done."""
+    """What submits; if it were no async function, that would be noticed when it is done.
+
+    What a lambda returns is not known before.
+    """
     if not callable(given):
         raise TypeError(f"upload: expected an async function of one Intent, not {given!r}")
-    plain = inspect.unwrap(given) if inspect.isfunction(given) else given
+    plain = _function_of(given)
+    shown = getattr(plain, "__qualname__", repr(given))
     is_def = inspect.isfunction(plain) and plain.__name__ != "<lambda>"
     if is_def and not inspect.iscoroutinefunction(plain):
-        raise TypeError(f"{plain.__qualname__} is a sync function: submit with 'async def'")
+        raise TypeError(f"{shown} is a sync function: submit with 'async def'")
+    try:
+        inspect.signature(given).bind("an intent")
+    except TypeError as error:
+        raise TypeError(f"{shown} can't be called with one Intent: {error}") from None
+    except ValueError:
+        pass  # it was not written in Python
+
+
+def _function_of(given: Any) -> Any:
+    """The function that is called in the end: behind a partial, a method, a decorator, an object."""
+    while isinstance(given, partial):
+        given = given.func
+    if not inspect.isroutine(given) and not inspect.iscoroutinefunction(given):
+        given = type(given).__call__
+    return inspect.unwrap(getattr(given, "__func__", given))
 
 
 def name(given: str | None) -> dict[str, str]:
@@ -113,12 +134,19 @@ def name(given: str | None) -> dict[str, str]:
 
 
 def json_value(data: Any) -> Any:
+    """As it will come back; what would come back as something else is refused."""
     if data is None:
         return None
     try:
-        return msgspec.json.decode(msgspec.json.encode(data))
+        stored = msgspec.json.decode(msgspec.json.encode(data))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"data={data!r} is not a JSON value: {error}") from None
+    if stored != data:  # a set, a tuple, a date, a number as a key, NaN
+        raise ValueError(
+            f"data={data!r} is not a JSON value: it would come back as {stored!r}.  Give texts, "
+            "finite numbers, booleans, None, lists, and dicts whose keys are texts"
+        )
+    return stored
 
 
 def features(
@@ -164,6 +192,23 @@ def instant(name: str, given: float | None) -> float | None:
 
 def seconds(span: float | timedelta) -> float:
     return span.total_seconds() if isinstance(span, timedelta) else float(span)
+
+
+def until(deadline: float | timedelta | None, *, now: float) -> float | None:
+    """The instant that a deadline means; with 0 the first look decides."""
+    if deadline is None:
+        return None
+    known = seconds(deadline)
+    if not 0 <= known < INFINITE:
+        raise ValueError(f"deadline={deadline!r}: expected seconds, 0 or more, or None for never")
+    return now + known
+
+
+def state(given: State | str | None) -> State | None:
+    try:
+        return None if given is None else State(given)
+    except ValueError:
+        raise ValueError(f"state={given!r}: expected one of {', '.join(State)}") from None
 
 
 def span(name: str, given: float | timedelta) -> float:

@@ -102,6 +102,11 @@ class Loop:
         self.watch.callbacks.load(kept.get(self._callbacks_blob))
         await self._load_page()
 
+    @property
+    def loading(self) -> bool:
+        """Whether jobs of an earlier run are still to be taken up."""
+        return self._loaded is not None
+
     async def load(self) -> None:
         """Take up the rest, while the first are looked at already."""
         while self._loaded is not None:

@@ -3,7 +3,7 @@
 Nothing in here asks the store or goes over all jobs; it reads what was counted on the way.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -73,6 +73,7 @@ def _source(loop: Loop, now: float, wall: float) -> dict[str, Any]:
     return {
         **named(loop),
         "jobs": {str(State.WATCHING): len(watch.jobs), **loop.submits.counts()},
+        "loading": loop.loading,
         "ended": dict(tally.ended),
         "due": watch.due(now),
         "oldest_look": _short(watch.ages.greatest(now)),
@@ -86,7 +87,17 @@ def _source(loop: Loop, now: float, wall: float) -> dict[str, Any]:
         "trouble": tally.trouble,
         "stalled": loop.stalls.has(loop),
         "learned": _short(watch.looks.learned),
+        "callbacks": _callbacks(loop),
     }
+
+
+def _callbacks(loop: Loop) -> dict[str, Any]:
+    callbacks = loop.watch.callbacks
+    lost = _short(callbacks.loss.chance) if callbacks.has_begun else None
+    return {
+        "heard": callbacks.heard, "strange": callbacks.strange, "lost": lost,
+        "trusted": callbacks.trusted,
+    }  # fmt: skip
 
 
 def _delay(loop: Loop, now: float) -> dict[str, float | None]:
@@ -112,7 +123,7 @@ def _accounts(loops: Iterable[Loop], now: float, wall: float) -> list[dict[str, 
 
 def _guards(loops: Iterable[Loop]) -> list[Any]:
     guards = dict.fromkeys(loop.source.guard for loop in loops)  # sources may share one
-    return [_plain(guard.snapshot()) for guard in guards]
+    return [guard.snapshot() for guard in guards]
 
 
 def _sink(relay: Relay, head: int, wall: float) -> dict[str, Any]:
@@ -134,15 +145,6 @@ def _writing(loops: Iterable[Loop], now: float) -> dict[str, Any]:
         "writing_for": _short(max((now - one for one in since if one is not None), default=0.0)),
         "last_write": _short(last.wrote_for),
     }
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _short(value: float) -> float:

@@ -255,10 +255,9 @@ class Submits:
                 return None
             at = self._loop.engine.wall()
             other = await self._loop.engine.store.find(self._loop.key(remote_id))
-            if other is None or other.rid == rid:  # there are APIs to which we say what the id is
-                return core.named(one.job, remote_id, at=at, at_once=at_once)
-            one.successor = other
-            return core.known_as(one.job, other, at=at)
+            if other is not None and other.rid != rid:
+                one.successor = other
+            return core.settled(one.job, remote_id, other, at=at, at_once=at_once)
 
         await to_its_end(partial(self._loop.change, decide))
         return one.handle
@@ -353,7 +352,7 @@ def shape_of(value: Any) -> str:
     """What something is, without what is in it."""
     if isinstance(value, Mapping):
         return f"a mapping with {', '.join(sorted(map(str, value))) or 'nothing in it'}"
-    if value is None or value == "":
+    if value is None or value == "" or isinstance(value, int):  # perhaps the id
         return repr(value)
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

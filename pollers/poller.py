@@ -62,7 +62,8 @@ class Poller:
         stop_within: seconds that leaving the block or :meth:`stop` may take.
         grace: seconds that a job may be missing from answers before it expires; and for which a
             submit whose reply was lost is searched for.
-        final_grace: seconds after its deadline that a job waits for a last look.
+        final_grace: seconds after its deadline that a job waits for a last look, if the API gives
+            none just then (an outage, a quota); after that it expires without.
         observe: gets records of looks, saves and deliveries, and the state now and then.
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
@@ -185,7 +186,8 @@ class Poller:
         ``sources``, one for each:
 
         * ``provider``, ``deployment``, ``account``, ``kind``: which it is.
-        * ``jobs``: live jobs by state.  ``ended``: those that ended since the poller was made, by how.
+        * ``jobs``: live jobs by state; too few while ``loading``: those of an earlier run are still
+          being taken up.  ``ended``: those that ended since the poller was made, by how.
         * ``due``: jobs whose look is due, counted up to 1,000.
         * ``oldest_look``: since the job that was left alone longest was looked at, or taken up by
           this poller; right to a second.
@@ -202,6 +204,9 @@ class Poller:
           and ``trouble``: why the last one did.
         * ``stalled``: whether the API refuses its account.
         * ``learned``: how many ends count of those that taught it how long jobs take.
+        * ``callbacks``: ``heard`` since the poller was made, by job; of these ``strange`` ones, about
+          jobs that nobody watched (or forged); ``lost``, the share of ends that none announces, None
+          before the first; ``trusted``, whether polling backs off because of them.
 
         ``accounts``, each of one or more sources: ``stalled_since`` and ``stalled_by`` (one for each
         code: ``code``, ``message``, ``title``, ``remedy``, ``resume_at``), and ``guards``, as
@@ -254,8 +259,10 @@ class Poller:
 
         Args:
             job_id: the provider's id.
-            deadline: seconds from now after which the job expires; None for never.
-            data: any JSON value of yours; it comes back in every event.
+            deadline: seconds from now after which the job expires, by the look that is due then; if
+                none is possible, ``final_grace`` later.  0: the first look decides.  None for never.
+            data: any JSON value of yours; it comes back in every event, as it was.  What JSON would
+                change (a set, a tuple, a date) is refused.
             again: watch once more what has ended.
             submitted_at: when the work was handed in (seconds since the epoch), if you know.
             kind: of the source, if there are several.
@@ -267,8 +274,8 @@ class Poller:
                 in any unit), ``kind`` (a text: such jobs have nothing to do with others).
 
         Raises:
-            ValueError: no such source, ``data`` is not JSON, ``submitted_at`` no number, the kind has no
-                children, or features that nothing is known of.
+            ValueError: no such source, ``data`` is not JSON, a deadline below 0, ``submitted_at`` no
+                number, the kind has no children, or features that nothing is known of.
             PollerStopped: the poller ended.
             RuntimeError: the poller was not started, and isn't for five seconds.
         """
@@ -303,7 +310,7 @@ class Poller:
         await self._engine.running()
         loop = self._engine.loop_for(kind, account)
         now = self._engine.wall()
-        until = None if deadline is None else now + given.seconds(deadline)
+        until = given.until(deadline, now=now)
         since = given.instant("submitted_at", submitted_at)
         known = {**given.features(loop.source, expect, settle), **given.predictors(features or {})}
         handles: list[JobHandle] = []
@@ -372,7 +379,7 @@ class Poller:
         now = self._engine.wall()
         new = NewJob(
             key=loop.key(new_token()), state=State.SUBMITTING, created_at=now,
-            deadline=None if deadline is None else now + given.seconds(deadline),
+            deadline=given.until(deadline, now=now),
             data=given.json_value(data),
             features={
                 **given.features(loop.source, expect, settle), **given.predictors(features or {}),
@@ -415,11 +422,10 @@ class Poller:
         return loop.submits.handle(found.rid) or JobHandle(self._engine, found)
 
     async def jobs(self, *, state: State | str | None = None) -> list[Job]:
-        """The rows of all jobs, or of those in one state."""
+        """The rows of all jobs, or of those in one state (``"watching"``, ``State.FAILED`` …)."""
+        wanted = given.state(state)
         await self._engine.started()
-        return await self._engine.read(
-            self._engine.store.jobs(state=None if state is None else State(state))
-        )
+        return await self._engine.read(self._engine.store.jobs(state=wanted))
 
     # -- callbacks ----------------------------------------------------------------------------
 

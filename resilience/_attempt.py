@@ -5,7 +5,14 @@ from typing import Any
 
 from resilience._core.admission.model import Reason
 from resilience._core.instants import Instant, Now
-from resilience._core.policy.model import Certainty, Classification
+from resilience._core.policy.classify import SUCCESS_RULE
+from resilience._core.policy.model import Certainty, Classification, Verdict
+
+PLAIN_SUCCESS = Classification(
+    verdict=Verdict.SUCCESS, code=None, message="", rule=SUCCESS_RULE,
+    matched_by=SUCCESS_RULE.key, status=200,
+)  # fmt: skip
+"""What a success is that needed no closer look."""
 
 
 @dataclass(slots=True)
@@ -37,6 +44,12 @@ class Finished:
     endpoint: str
     certainty: Certainty
     """The most that any of its attempts may have done."""
+
+    @property
+    def found(self) -> Classification | None:
+        """What it ended with; None if it was refused before any attempt was judged."""
+        found = self.because or (self.last.found if self.last else None)
+        return PLAIN_SUCCESS if found is None and self.reason is None else found
 
 
 async def release_response(tried: Attempted) -> None:

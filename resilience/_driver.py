@@ -15,7 +15,7 @@ from typing import Self
 import anyio
 
 from resilience import observe
-from resilience._attempt import Attempted, Finished, release_response
+from resilience._attempt import PLAIN_SUCCESS, Attempted, Finished, release_response
 from resilience._core.admission.model import (
     Admission,
     Again,
@@ -38,7 +38,6 @@ from resilience._core.policy.table import OTHER
 from resilience._options import INFINITE, Options, seconds
 from resilience._shared import Shared
 from resilience.errors import ResilienceError
-from resilience.policies import Policy
 from resilience.records import AttemptRecord, CallRecord, ShadowRecord
 
 
@@ -205,7 +204,7 @@ class Call:
         if tried.request is not None:
             self._learn_request(*tried.request)
         if found is None or found.verdict is Verdict.SUCCESS:
-            judgement = Judgement(verdict=Verdict.SUCCESS, rule=_SUCCESS.rule)
+            judgement = Judgement(verdict=Verdict.SUCCESS, rule=PLAIN_SUCCESS.rule)
         elif is_our_duplicate(found, endpoint=self._described, earlier_maybe=self.maybe):
             found = tried.found = replace(found, verdict=Verdict.SUCCESS)
             judgement = Judgement(verdict=Verdict.SUCCESS, rule=found.rule)
@@ -318,7 +317,7 @@ class Call:
         )
 
     def _record_attempt(self, found: Classification | None, answer: Answer, now: Now) -> None:
-        found = found or _SUCCESS
+        found = found or PLAIN_SUCCESS
         if not self.shared.tells(found.verdict is not Verdict.SUCCESS):
             return
         again = answer if isinstance(answer, Again) else None
@@ -346,7 +345,7 @@ class Call:
     def _record_shadow(
         self, found: Classification | None, before: Admission, answer: Answer
     ) -> None:
-        found = found or _SUCCESS
+        found = found or PLAIN_SUCCESS
         if not self.shared.tells(found.verdict is not Verdict.SUCCESS):
             return
         again = answer if isinstance(answer, Again) else None
@@ -374,9 +373,7 @@ class Call:
     def _record_call(self, finished: Finished) -> None:
         if not self.shared.tells(finished.reason is not None):
             return
-        found = finished.because or (finished.last.found if finished.last else None)
-        if found is None and finished.reason is None:
-            found = _SUCCESS
+        found = finished.found
         self.shared.tell(
             CallRecord(
                 endpoint=self.endpoint,
@@ -410,5 +407,3 @@ _TIMED_OUT = Classification(
 
 _BEFORE: dict[type, str] = {Go: "go", Park: "wait", Refuse: "refuse"}
 _AFTER: dict[type, str] = {Return: "return", Again: "retry", Raise: "raise"}
-
-_SUCCESS = Policy.from_dict({"name": "none"}).classify(status=200)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from resilience._attempt import Finished
+from resilience._attempt import PLAIN_SUCCESS, Finished
 from resilience._core.admission.model import Reason
 from resilience._core.policy.model import Classification, Outcome, Rule, Verdict
 from resilience.errors import (
@@ -30,6 +30,7 @@ class Report:
     """
 
     classification: Classification | None
+    """Of what it ended with; None if it was refused before any attempt was made."""
     attempts: int
     elapsed: float
     resume_at: datetime | None
@@ -65,9 +66,8 @@ def error_of(finished: Finished, policy: Policy) -> ResilienceError | None:
 
 def attach(finished: Finished, error: ResilienceError | None, *, on_results: bool = False) -> None:
     """Put a report on the response and the exceptions that a call ended in."""
-    found = finished.because or (finished.last.found if finished.last else None)
     told = Report(
-        classification=found,
+        classification=finished.found,
         attempts=finished.attempts,
         elapsed=finished.ended.loop - finished.started,
         resume_at=error.resume_at if error else None,
@@ -124,7 +124,7 @@ def report(response_or_exception: object) -> Report | None:
         method, url = where
         where = policy.table.endpoint_of_request(method, url.path)
     return Report(
-        classification=policy.classify(status=200),
+        classification=PLAIN_SUCCESS,
         attempts=1,
         elapsed=elapsed,
         resume_at=None,

@@ -1,7 +1,8 @@
 """For adapters of transports: requests of a client instead of calls of a function."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from resilience import observe
@@ -14,6 +15,11 @@ from resilience._driver import Call
 from resilience._judging import classified, hand_back, single
 from resilience._options import Options
 from resilience._shared import Shared
+
+LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
+
+NEAR = 0.8
+"""How alike two names are: a typo, or ``staging.`` for ``api.``."""
 
 
 class Requests:
@@ -48,10 +54,11 @@ class Requests:
         lane.went(reading)
         return lane, self._shared.machine.epoch, reading
 
-    def tell_unguarded(self, host: str) -> None:
+    def tell_unguarded(self, host: str, hosts: Collection[str]) -> None:
         """Say once that a host is let through, or nobody would notice a wrong list."""
         if self._shared.once(f"unguarded: {host}"):
-            observe.LOG.info("requests to %r pass unguarded: it is not in hosts", host)
+            tell = observe.LOG.warning if _looks_meant(host, hosts) else observe.LOG.info
+            tell("requests to %r pass unguarded: it is not in hosts", host)
 
     def since(self, reading: float) -> float:
         """Seconds since the reading that ``fast_lane`` gave."""
@@ -124,3 +131,13 @@ class Requests:
             method=method,
             earlier_maybe=0,
         )
+
+
+def _looks_meant(host: str, hosts: Collection[str]) -> bool:
+    """Whether it is probably missing from the list: a test server, or nearly the name of another.
+
+    Another port of a host that is listed is no accident.
+    """
+    names = {one.partition(":")[0] for one in hosts}
+    near = host in LOOPBACK or get_close_matches(host, names, n=1, cutoff=NEAR)
+    return host not in names and bool(near)

@@ -47,6 +47,12 @@ def snapshot(shared: Shared) -> dict[str, Any]:
     }
 
 
+def _iso(wall: float | None) -> str | None:
+    """An instant as text, in UTC: all of a snapshot is JSON."""
+    known = at(wall)
+    return known.isoformat() if known else None
+
+
 def _unlisted(sighting: Sighting) -> dict[str, Any]:
     return {
         "code": sighting.code,
@@ -55,8 +61,8 @@ def _unlisted(sighting: Sighting) -> dict[str, Any]:
         "verdict": sighting.verdict,
         "recovers": sighting.recovers,
         "matched_by": sighting.matched_by,
-        "first_seen": at(sighting.first_seen),
-        "last_seen": at(sighting.last_seen),
+        "first_seen": _iso(sighting.first_seen),
+        "last_seen": _iso(sighting.last_seen),
         "stanza": sighting.stanza,
     }
 
@@ -72,7 +78,7 @@ def _closed(door: Door, now: Now) -> dict[str, Any]:
         "title": because.title if because else "",
         "remedy": because.remedy if because else "",
         "closings": gate.closings if gate else door.trips if isinstance(door, Breaker) else 0,
-        "resume_at": at(door.opens(now).wall_time(now)),
+        "resume_at": _iso(door.opens(now).wall_time(now)),
     }
 
 

@@ -92,6 +92,9 @@ class ResilienceError(Exception):
         """What a person should do about it."""
         return self.rule.remedy if self.rule else ""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(code={self.code!r}, message={self.message!r})"
+
     def __str__(self) -> str:
         head = " ".join(part for part in (self.code, self.title) if part) or type(self).__name__
         said = f': "{self.message}"' if self.message and self.message != self.title else ""

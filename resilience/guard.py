@@ -360,12 +360,12 @@ class Guard:
     # -- looking in and stepping in ------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """The state of every door and budget, as plain data, with what closed it.
+        """The state of every door and budget, with what closed it: plain data for ``json.dumps``.
 
         ``{"account", "policy", "waiting", "doors", "paced", "budgets", "unknown", "unknown_overflow"}``.
         ``doors`` are those that are
         closed: ``{"scope", "state", "recovers", "code", "title", "remedy", "closings", "resume_at"}``,
-        with ``state`` ``closed`` or ``probing`` and ``resume_at`` an aware datetime in UTC; a breaker's
+        with ``state`` ``closed`` or ``probing`` and ``resume_at`` in ISO 8601 (UTC); a breaker's
         scope is ``breaker:<endpoint>``, and nothing ``recovers`` it but a sign of life.  ``paced`` are
         open at a learned pace: ``{"scope", "state", "rate", "room", "in_flight"}``, in units per
         second and calls.  ``budgets``: ``{"endpoint", "tokens", "waiting", "suppressed"}``, retries.
@@ -373,7 +373,7 @@ class Guard:
         ``unknown`` are the codes that came since the guard was made and that no rule of the policy
         lists: ``{"code", "count", "endpoints", "verdict", "recovers", "matched_by", "first_seen",
         "last_seen", "stanza"}``.  ``verdict`` is what it was taken for the last time and
-        ``matched_by`` says by which rule; the instants are aware datetimes in UTC; ``stanza`` is TOML
+        ``matched_by`` says by which rule; the instants are in ISO 8601 (UTC); ``stanza`` is TOML
         that lists the code so, to be corrected and pasted into a policy file.  At most 200 codes are
         held, with 20 endpoints each; ``unknown_overflow`` counts outcomes that had yet another code.
 
@@ -399,7 +399,7 @@ class Guard:
         """Close the doors that are closed in a snapshot of before a restart.
 
         An account that is exhausted until midnight still is.  What was stored as JSON
-        (``json.dumps(guard.snapshot(), default=str)``) is taken as it is read back.  Breakers, paces
+        (``json.dumps(guard.snapshot())``) is taken as it is read back.  Breakers, paces
         and budgets are not restored: they learn in seconds.  Call it inside the event loop.
 
         Returns:

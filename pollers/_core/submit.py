@@ -128,6 +128,15 @@ def known_as(job: Job, other: Job, *, at: float) -> Transition:
     )
 
 
+def settled(
+    job: Job, remote_id: str, other: Job | None, *, at: float, at_once: bool = False
+) -> Transition:
+    """Its id is known; ``other`` is the newest row that has this id already, if one has."""
+    if other is None or other.rid == job.rid:  # there are APIs to which we say what the id is
+        return named(job, remote_id, at=at, at_once=at_once)
+    return known_as(job, other, at=at)
+
+
 def uncertain(
     job: Job, reason: str, *, at: float, cause: str | None, candidates: Sequence[str] = ()
 ) -> Transition:
@@ -139,7 +148,7 @@ def uncertain(
     )  # fmt: skip
 
 
-_SETTLE = "poller.settle({rid}, remote_id=…)"
+_SETTLE = "poller.settle({rid}, remote_id=…) or 'pollers settle {token} ID'"
 _REMEDIES = {
     "several": "Several have the token {token}. Choose one: " + _SETTLE + "; delete the others.",
     "none": "The provider shows nothing with the token {token}. Look there: if it was made, "

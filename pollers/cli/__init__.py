@@ -1,4 +1,4 @@
-"""The command line ``pollers demo | watch | jobs | events | emulate``.
+"""The command line ``pollers demo | watch | jobs | events | unwatch | settle | emulate``.
 
 stdout carries data only; everything said to a person goes to stderr.  Exit codes: 0 all succeeded,
 1 some job failed or expired, 2 bad usage or a store that can't be used, 3 the API refused us,

@@ -14,7 +14,7 @@ import click
 from anyio.abc import TaskStatus
 
 from pollers import State
-from pollers.cli import INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE
+from pollers.cli import INTERRUPTED, PIPE_CLOSED, TERMINATED, USAGE, decide
 from pollers.cli.providers import KINDS, PROVIDERS, told
 from pollers.cli.show import show_events, show_jobs, show_parked
 from pollers.cli.watch import WatchOptions, watch
@@ -77,7 +77,8 @@ def cli() -> None:
     default=1800.0,
     show_default=True,
     metavar="SECONDS",
-    help="After that a job expires.",
+    help="After that a job expires, by a last look; without, if the API gives none for 30 s more (an "
+    "outage, a quota).",
 )
 @click.option(
     "--grace",
@@ -165,6 +166,44 @@ def jobs(store: str | None, state: str | None, output: str) -> None:
     """List the stored jobs."""
     path = store or _default_store()
     _run(lambda: show_jobs(path, state=state, output=output))
+
+
+BY_RID = click.option(
+    "--rid", "by_rid", is_flag=True, help="Jobs are given by their rid, as 'jobs' shows it."
+)
+
+
+@cli.command()
+@STORE
+@BY_RID
+@OUTPUT
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def unwatch(store: str | None, ids: tuple[str, ...], output: str, *, by_rid: bool) -> None:
+    """Stop watching jobs, while no poller writes to the store; print the event of each.
+
+    The remote work goes on. An uncertain job is given up so, by its token, if the provider has
+    nothing of it: then it is safe to submit again.
+    """
+    path = store or _default_store()
+    _run(lambda: decide.unwatch(path, ids=ids, by_rid=by_rid, output=output))
+
+
+@cli.command()
+@STORE
+@BY_RID
+@OUTPUT
+@click.argument("token")
+@click.argument("remote_id", metavar="ID")
+def settle(store: str | None, token: str, remote_id: str, output: str, *, by_rid: bool) -> None:
+    """Say which job of the provider a lost submit became, while no poller writes to the store.
+
+    TOKEN is what 'jobs --state uncertain' shows, ID the provider's id. The next poller on this store
+    watches it; its deadline counts from now.
+    """
+    path = store or _default_store()
+    _run(
+        lambda: decide.settle(path, job_id=token, remote_id=remote_id, by_rid=by_rid, output=output)
+    )
 
 
 @cli.command()

@@ -35,16 +35,15 @@ def print_event(event: Event, output: str) -> None:
     told = event.to_cloudevent()
     word = told["type"].rsplit(".", 1)[-1]
     facts = told["data"]
-    parts = [f"{event.time:%H:%M:%S}", f"{word:<10}", event.subject]
+    parts = [f"{event.time:%Y-%m-%dT%H:%M:%SZ}", f"{word:<10}", f"{event.subject:<20}"]
     if isinstance(event, JobEvent):
-        parts.append(
-            f"{event.status or '-'} after {event.elapsed:.1f} s, {counted_looks(event.looks)}"
-        )
+        parts.append(f"{event.status or '-':<8}")
+        parts.append(f"after {event.elapsed:.1f} s, {counted_looks(event.looks)}")
     if facts.get("candidates"):
         facts["candidates"] = ", ".join(facts["candidates"])
     told_too = ("token", "cause", "reason", "candidates", "code", "remedy")
     parts += [f"{name}: {facts[name]}" for name in told_too if facts.get(name)]
-    click.echo("  ".join(parts))
+    click.echo("  ".join(parts).rstrip())
     if isinstance(event, JobEvent):
         for child in event.children:
             told_of = [child.id, f"{child.state:<10}", child.status or "-"]
@@ -71,6 +70,8 @@ async def show_events(path: str, *, after: str, follow: bool, output: str) -> in
                 seq = row.seq
                 print_event(event_of(row, store.uuid), output)
             if not rows and not follow:
+                if not seq:
+                    click.echo("pollers: no events", err=True)
                 return OK
             if not rows:
                 await anyio.sleep(FOLLOW_EVERY)
@@ -83,7 +84,10 @@ async def show_parked(path: str, *, output: str) -> int:
     store = SqliteStore(path, read_only=True)
     await store.open()
     try:
-        for one in await store.parked():
+        parked = await store.parked()
+        if not parked:
+            click.echo("pollers: no parked events", err=True)
+        for one in parked:
             event = event_of(one.row, store.uuid)
             if output == "jsonl":
                 told = event.to_cloudevent() | {"sink": one.sink, "reason": one.reason}
@@ -102,15 +106,27 @@ async def show_jobs(path: str, *, state: str | None, output: str) -> int:
     await store.open()
     try:
         rows = await store.jobs(state=State(state) if state else None)
-        if output == "jsonl":
-            for job in rows:
-                click.echo(msgspec.json.encode(_plain(job)).decode())
-        else:
-            width = None if sys.stdout.isatty() else NO_END  # a pipe has no edge
-            Console(width=width).print(_table(rows))
     finally:
         await store.aclose()
+    if not rows:
+        click.echo(f"pollers: no {f'{state} ' if state else ''}jobs", err=True)
+    elif output == "jsonl":
+        for job in rows:
+            click.echo(msgspec.json.encode(_plain(job)).decode())
+    elif sys.stdout.isatty():
+        Console().print(_table(rows))
+    else:
+        _print_whole(_table(rows))
     return OK
+
+
+def _print_whole(table: Table) -> None:
+    """To a pipe, which has no edge; without the blanks that fill the last column."""
+    console = Console(width=NO_END)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def _plain(job: Job) -> dict[str, Any]:
@@ -121,14 +137,24 @@ def _plain(job: Job) -> dict[str, Any]:
 
 def _table(jobs: list[Job]) -> Table:
     table = Table(
-        "id", "kind", "state", "status", "since", "took", "looks", "cause", box=None, pad_edge=False
+        "rid",
+        "id",
+        "kind",
+        "state",
+        "status",
+        "since",
+        "took",
+        "looks",
+        "cause",
+        box=None,
+        pad_edge=False,
     )
     for job in jobs:
         took = f"{job.ended_at - job.created_at:.1f} s" if job.ended_at is not None else ""
         since = datetime.fromtimestamp(job.created_at, UTC)
         colour = _COLOURS.get(job.state.value, "white")
         table.add_row(
-            escape(job.key.remote_id), job.key.kind, f"[{colour}]{job.state.value}[/]",
+            str(job.rid), escape(job.key.remote_id), job.key.kind, f"[{colour}]{job.state.value}[/]",
             escape(job.status or "-"), f"{since:%Y-%m-%d %H:%M:%S}Z", took, str(job.looks),
             escape(job.cause or job.reason or ""),  # brackets are the provider's, not markup
         )  # fmt: skip

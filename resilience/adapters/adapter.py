@@ -143,7 +143,7 @@ class Adapter(Generic[Request, Response]):
     def _is_ours(self, host: str, port: int | None) -> bool:
         ours = host in self.hosts or f"{host}:{port}" in self.hosts
         if not ours:
-            self._requests.tell_unguarded(host)
+            self._requests.tell_unguarded(host, self.hosts)
         return ours
 
 

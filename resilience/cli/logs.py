@@ -1,7 +1,7 @@
 """Find codes that no policy lists in what guards have logged.
 
 Read are JSON Lines (``to_structlog`` with structlog's ``JSONRenderer``), the text of the standard
-logger ``resilience``, and dumped snapshots (``json.dumps(guard.snapshot(), default=str)``).
+logger ``resilience``, and dumped snapshots (``json.dumps(guard.snapshot())``).
 """
 
 import ast

@@ -1,6 +1,7 @@
 """The program ``pollers`` as a person runs it: real processes, an emulated provider on loopback."""
 
 import asyncio
+import inspect
 import json
 import os
 import random
@@ -12,6 +13,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from pollers import Poller
+from pollers.cli.commands import cli
 from pollers.emulator import Fault, MemoriesEmulator
 from pollers.emulator.faults import INTERFACES
 
@@ -389,3 +392,10 @@ async def test_what_fails_while_watching_is_told(tmp_path):
     process.send_signal(signal.SIGINT)
     await process.communicate()
     assert b"ClientConnectorError" in line
+
+
+def test_the_help_tells_the_final_grace():
+    """A deadline of 5 s may end after 35; whoever waits for it can read why."""
+    (deadline,) = (one for one in cli.commands["watch"].params if one.name == "deadline")
+    grace = inspect.signature(Poller).parameters["final_grace"].default
+    assert f"if the API gives none for {grace:g} s more" in deadline.help

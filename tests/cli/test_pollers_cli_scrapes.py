@@ -71,7 +71,7 @@ async def test_events_show_each_child_to_people_and_to_programs(emulator, tmp_pa
         ["VI2", "failed", "PARSE_ERROR", "cause:", "no", "video", "stream"],
     ]
     assert "succeeded" in shown[0]
-    assert "1 of 2 parsed, 1 failed after" in shown[0]
+    assert "1 of 2 parsed, 1 failed  after" in shown[0]
     listed = await run("events", "--store", store)
     assert listed.out.splitlines()[-3:] == shown
     events = (await run("events", "--store", store, "--output", "jsonl")).events

@@ -155,7 +155,7 @@ def snapshots(*, indent):
         guard = Guard("memories_ai", wall=lambda: EPOCH + anyio.current_time())
         for _ in range(rounds):
             await calls(guard)
-            dumps.append(json.dumps(guard.snapshot(), default=str, indent=indent))
+            dumps.append(json.dumps(guard.snapshot(), indent=indent))
 
     run_virtual(partial(live, 3))
 

@@ -181,6 +181,6 @@ def test_a_policy_that_says_nothing():
     assert (table.http, table.http_families, table.exceptions) == ({}, {}, {})
     assert table.unknown == Rule(
         key="unknown", verdict=Verdict.FATAL, title="Nothing in the policy speaks about this",
-        wait=table.unknown.wait,
+        wait=table.unknown.wait, certainty=Certainty.MAYBE_EXECUTED,
     )  # fmt: skip
     assert (table.unknown.wait.schedule[:7], table.unknown.wait.low) == (EXPO, 0.0)

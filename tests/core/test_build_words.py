@@ -25,7 +25,7 @@ wait is a boolean  ->  codes.1.wait: True is not a number above 0
 wait is NaN  ->  codes.1.wait: nan is not a number above 0
 wait is endless  ->  codes.1.wait: inf is not a number above 0
 wait is text  ->  codes.1.wait: '1s' is not a number above 0
-negative schedule  ->  codes.1.wait: {'backoff': 'expo', 'factor': -1} is not a schedule: backoff.expo(factor=-1) failed: a delay of -1.0 s (did you mean 'expo'?)
+negative schedule  ->  codes.1.wait: {'backoff': 'expo', 'factor': -1} is not a schedule: backoff.expo(factor=-1) failed: a delay of -1.0 s
 time of day  ->  codes.1.wait.until: '25:00' is not a time of day such as '00:00', or 'midnight'
 offset  ->  codes.1.wait.until: '10:00+02:00' is not a time of day such as '00:00', or 'midnight'
 zone  ->  codes.1.wait.tz: 'Asia/Shangai' is not a known time zone such as 'Asia/Shanghai'

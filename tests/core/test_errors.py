@@ -51,6 +51,14 @@ def make(kind: type[ResilienceError], **changes) -> ResilienceError:
     return kind("Not enough points left", **{**fields, **changes})
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_repr_has_the_code_and_the_provider_s_words(kind):
+    """It is what logs of other people and a list of errors show."""
+    shown = f"{kind.__name__}(code='0402', message='Not enough points left')"
+    assert [repr(make(kind)), str([make(kind)])] == [shown, f"[{shown}]"]
+    assert repr(kind()) == f"{kind.__name__}(code=None, message='')"
+
+
 def test_drawn_tree_is_the_real_one():
     """Every line of the drawing in the docstring is a class with the parent above it."""
     drawn: list[str] = []

@@ -39,7 +39,7 @@ def seen(text, **limits):
 
 
 NAME = 'name = "mine"\n'
-WINDOW = 'name = "mine"\n[codes.7]\nverdict = "quota"\n'
+WINDOW = 'name = "mine"\n[codes.7]\nscope = "endpoint"\nverdict = "quota"\n'
 UPLOAD = """name = "mine"
 [[endpoints]]
 name = "upload"
@@ -50,31 +50,31 @@ repeat = "never"
 BROKEN = [
     # file, line, key, check, words
     pytest.param(NAME + '\nhotss = ["x"]\n', 3, "hotss", "unknown-key", "Did you mean 'hosts'?", id="unknown key"),
-    pytest.param(WINDOW + 'remdy = "x"\n', 4, "codes.7.remdy", "unknown-key", "Did you mean 'remedy'?", id="unknown key of a rule"),
-    pytest.param(WINDOW + 'wait = { until = "midnight", zone = 1 }\n', 4, "codes.7.wait.zone", "unknown-key", "Known: tz, until.", id="unknown key inline"),
-    pytest.param(WINDOW + "escalate.rejection = 3\n", 4, "codes.7.escalate.rejection", "unknown-key", "rejections", id="unknown dotted key"),
+    pytest.param(WINDOW + 'remdy = "x"\n', 5, "codes.7.remdy", "unknown-key", "Did you mean 'remedy'?", id="unknown key of a rule"),
+    pytest.param(WINDOW + 'wait = { until = "midnight", zone = 1 }\n', 5, "codes.7.wait.zone", "unknown-key", "Known: tz, until.", id="unknown key inline"),
+    pytest.param(WINDOW + "escalate.rejection = 3\n", 5, "codes.7.escalate.rejection", "unknown-key", "rejections", id="unknown dotted key"),
     pytest.param(NAME + '[codes.7]\nverdict = "quotta"\n', 3, "codes.7.verdict", "bad-value", "Did you mean 'quota'?", id="bad value"),
     pytest.param(NAME + "[codes.7]\n", 2, "codes.7.verdict", "bad-value", "one of success", id="no verdict"),
     pytest.param('docs = ""\n', 1, "name", "bad-value", "the name of a policy", id="no name"),
     pytest.param(NAME + "codes = 3\n", 2, "codes", "bad-value", "a table", id="no table"),
     pytest.param(NAME + '[families]\n"4xx" = { verdict = "fatal", scope = "account" }\n', 3, "families.4xx.scope", "wide-scope", "a family may not speak for more", id="wide family"),
     pytest.param(NAME + '[unknown]\n\nscope = "account"\n', 4, "unknown.scope", "wide-scope", "unknown may not speak for more", id="wide unknown"),
-    pytest.param(WINDOW + '[codes.8]\nverdict = "fatal"\naliases = [\n  "9",\n  "7",\n]\n', 8, "codes.8.aliases[1]", "contradiction", "codes.7 is listed itself", id="alias is a code"),
-    pytest.param(WINDOW + 'aliases = ["9"]\n[codes.8]\nverdict = "fatal"\naliases = ["9"]\n', 7, "codes.8.aliases[0]", "contradiction", "codes.7 has it too", id="alias twice"),
+    pytest.param(WINDOW + '[codes.8]\nverdict = "fatal"\naliases = [\n  "9",\n  "7",\n]\n', 9, "codes.8.aliases[1]", "contradiction", "codes.7 is listed itself", id="alias is a code"),
+    pytest.param(WINDOW + 'aliases = ["9"]\n[codes.8]\nverdict = "fatal"\naliases = ["9"]\n', 8, "codes.8.aliases[0]", "contradiction", "codes.7 has it too", id="alias twice"),
     pytest.param(UPLOAD + '[[endpoints]]\nname = "upload"\n', 7, "endpoints[1].name", "contradiction", "another endpoint", id="endpoint twice"),
     pytest.param(WINDOW + '[[codes.7.when]]\nstatus = 503\nverdict = "fatal"\n[[codes.7.when]]\nmessage = "x"\nstatus = 503\ntitle = "t"\n',
-                 7, "codes.7.when[1]", "shadowed", "codes.7.when[0] (line 4), which comes first", id="when behind a wider one"),
+                 8, "codes.7.when[1]", "shadowed", "codes.7.when[0] (line 5), which comes first", id="when behind a wider one"),
     pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "(?i)network|busy"\nverdict = "fatal"\n[[codes.7.when]]\nmessage = "Busy now|network down"\ntitle = "t"\n',
-                 7, "codes.7.when[1]", "shadowed", "never applies", id="message behind a wider one"),
+                 8, "codes.7.when[1]", "shadowed", "never applies", id="message behind a wider one"),
     pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "x"\nverdict = "fatal"\n[[codes.7.when]]\nmessage = "x"\nverdict = "retryable"\n',
-                 7, "codes.7.when[1]", "contradiction", "asks the same as codes.7.when[0]", id="same question, other answer"),
+                 8, "codes.7.when[1]", "contradiction", "asks the same as codes.7.when[0]", id="same question, other answer"),
     pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "busy"\ntitle = "t"\n[[codes.7.when]]\nmessage = "too busy"\ntitle = "u"\n',
-                 7, "codes.7.when[1]", "shadowed", "never applies", id="word behind a shorter one"),
+                 8, "codes.7.when[1]", "shadowed", "never applies", id="word behind a shorter one"),
     pytest.param(UPLOAD + '[codes.7]\nverdict = "fatal"\n[[codes.7.when]]\nendpoint = "upload"\ntitle = "t"\n[[codes.7.when]]\nendpoint = "upload"\nstatus = 5\ntitle = "u"\n',
                  11, "codes.7.when[1]", "shadowed", "never applies", id="when behind one of the same endpoint"),
     pytest.param(WINDOW + '[[codes.7.when]]\nstatus = 5\ntitle = "t"\n[[codes.7.when]]\nendpoint = "other"\nstatus = 5\ntitle = "u"\n',
-                 7, "codes.7.when[1]", "shadowed", "never applies", id="when behind one of any endpoint"),
-    pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "(?i).*"\nverdict = "fatal"\n', 4, "codes.7.when[0]", "shadowed", "the rule of codes.7 never applies", id="when that always holds"),
+                 8, "codes.7.when[1]", "shadowed", "never applies", id="when behind one of any endpoint"),
+    pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "(?i).*"\nverdict = "fatal"\n', 5, "codes.7.when[0]", "shadowed", "the rule of codes.7 never applies", id="when that always holds"),
     pytest.param(NAME + '[codes.7]\nverdict = "success"\n[[codes.7.when]]\nmessage = "x"\nverdict = "fatal"\n', 4, "codes.7.when[0]", "shadowed", "of a success no condition is asked", id="when of a success"),
     pytest.param(UPLOAD + '[[endpoints]]\nname = "big"\nmatch = [\n  "POST */x",\n  "POST */big/upload",\n]\n', 10, "endpoints[1].match[1]", "shadowed",
                  "'POST */upload' of endpoint 'upload' (line 4)", id="pattern behind a wider one"),
@@ -86,15 +86,15 @@ BROKEN = [
                  4, "envelope[0].failed_when[1]", "contradiction", "failed_when[0] asks the same", id="flag with two codes"),
     pytest.param(NAME + '[[envelope]]\nrequired = ["/a"]\nfailed_when = [{ at = "/b", code = "1" }, { at = "/b", code = "1" }]\n',
                  4, "envelope[0].failed_when[1]", "shadowed", "failed_when[0] asks the same", id="flag twice"),
-    pytest.param(WINDOW + '[families.7]\nverdict = "fatal"\n', 4, "families.7", "shadowed", "codes.7 speaks first", id="family that is a code"),
+    pytest.param(WINDOW + '[families.7]\nverdict = "fatal"\n', 5, "families.7", "shadowed", "codes.7 speaks first", id="family that is a code"),
     pytest.param(NAME + '[http.200]\nverdict = "fatal"\n', 2, "http.200", "shadowed", "below 400", id="status of a success"),
     pytest.param(NAME + '[exceptions.IOError]\nverdict = "fatal"\n', 2, "exceptions.IOError", "shadowed", "Write 'OSError'", id="other name of a built-in"),
     pytest.param(NAME + '[exceptions."asyncio.TimeoutError"]\nverdict = "fatal"\n', 2, "exceptions.asyncio.TimeoutError", "shadowed", "Write 'TimeoutError'", id="other name of a class"),
     pytest.param(NAME + '[exceptions.ClientError]\nverdict = "fatal"\n', 2, "exceptions.ClientError", "shadowed", "Write the package in front", id="class without its package"),
     pytest.param(NAME + '[exceptions."builtins.OSError"]\nverdict = "fatal"\n', 2, "exceptions.builtins.OSError", "shadowed", "Write 'OSError'", id="built-in with its module"),
-    pytest.param(WINDOW + "wait = 61\n", 4, "codes.7.wait", "long-wait", "longer than max_wait (60 s)", id="long window"),
-    pytest.param(WINDOW + 'wait = 61\n[[codes.7.when]]\nmessage = "x"\ntitle = "t"\n', 4, "codes.7.wait", "long-wait", "longer than max_wait", id="long window that a condition inherits"),
-    pytest.param(WINDOW + '[codes.7.escalate]\nwithin = 5\n[codes.7.wait]\nbackoff = "constant"\ninterval = 10\n', 4, "codes.7.escalate", "long-wait",
+    pytest.param(WINDOW + "wait = 61\n", 5, "codes.7.wait", "long-wait", "longer than max_wait (60 s)", id="long window"),
+    pytest.param(WINDOW + 'wait = 61\n[[codes.7.when]]\nmessage = "x"\ntitle = "t"\n', 5, "codes.7.wait", "long-wait", "longer than max_wait", id="long window that a condition inherits"),
+    pytest.param(WINDOW + '[codes.7.escalate]\nwithin = 5\n[codes.7.wait]\nbackoff = "constant"\ninterval = 10\n', 5, "codes.7.escalate", "long-wait",
                  "within 5 s, which is shorter than its first wait of 10 s", id="escalates before the first wait"),
     pytest.param(UPLOAD + "limit = { calls = 1, per = 120.0 }\n", 6, "endpoints[0].limit", "long-wait", "One call per 120 s", id="slow limit"),
     pytest.param(UPLOAD + '[codes.7]\nverdict = "fatal"\n[[codes.7.when]]\nendpoint = "upload"\nverdict = "retryable"\n', 8, "codes.7.when[0]", "never-retried",
@@ -113,12 +113,16 @@ def test_a_mistake_is_found_where_it_was_written(text, line, key, check, words):
 
 
 DOUBTFUL = [
-    pytest.param(WINDOW + "wait = 1\nescalate = { rejections = 1 }\n", 5, "codes.7.escalate", "no-effect", id="first rejection is exhausted"),
+    pytest.param(WINDOW + "wait = 1\nescalate = { rejections = 1 }\n", 6, "codes.7.escalate", "no-effect", id="first rejection is exhausted"),
     pytest.param(NAME + '[codes.7]\nverdict = "fatal"\nescalate = { within = 9 }\n', 4, "codes.7.escalate", "no-effect", id="fatal escalates"),
     pytest.param(NAME + '[[endpoints]]\nname = "a"\nmatch = ["GET */a*", "GET */ab"]\n', 4, "endpoints[0].match[1]", "shadowed", id="pattern twice in one endpoint"),
     pytest.param(NAME + '[families]\n"4x1" = { verdict = "fatal" }\n"40x" = { verdict = "retryable" }\n', 4, "families.40x", "contradiction", id="two families, equally right"),
     pytest.param(NAME + '[[envelope]]\ncode = "/c"\nrequired = ["/c"]\nsuccess = ["7"]\n[codes.7]\nverdict = "fatal"\n', 6, "codes.7", "contradiction", id="success and not"),
-    pytest.param(WINDOW + 'wait = { backoff = "expo", max_value = 300 }\n', 4, "codes.7.wait", "long-wait", id="window that grows long"),
+    pytest.param(WINDOW + 'wait = { backoff = "expo", max_value = 300 }\n', 5, "codes.7.wait", "long-wait", id="window that grows long"),
+    pytest.param(NAME + '[codes.7]\nverdict = "quota"\n', 3, "codes.7.verdict", "no-scope", id="quota of nobody else"),
+    pytest.param(NAME + '[http.429]\nverdict = "quota"\nrecovers = "exhausted"\n', 3, "http.429.verdict", "no-scope", id="balance of nobody else"),
+    pytest.param(NAME + '[codes.7]\nverdict = "fatal"\nscope = "account"\n[[codes.7.when]]\nmessage = "x"\nverdict = "quota"\n', 7, "codes.7.when[0].verdict", "no-scope", id="another kind of answer has no scope yet"),
+    pytest.param(NAME + '[[endpoints]]\nname = "a"\nmatch = [\n "* */c",\n "GETT */a"]\n', 6, "endpoints[0].match[1]", "unknown-method", id="method that is none"),
 ]  # fmt: skip
 
 
@@ -151,6 +155,10 @@ FINE = [
     pytest.param(NAME + '[families]\n"4xx" = { verdict = "fatal" }\n"40x" = { verdict = "retryable" }\n', id="the narrower family counts"),
     pytest.param(NAME + '[[envelope]]\nrequired = ["/error/code"]\n[[envelope]]\nrequired = ["/error"]\n[[envelope]]\nrequired = ["/errors"]\n', id="strict envelope first"),
     pytest.param(NAME + '[families]\n"4x1" = { verdict = "fatal" }\n"40x" = { verdict = "fatal", title = "t" }\n', id="two families that agree"),
+    pytest.param(NAME + '[codes.7]\nverdict = "quota"\nscope = "request"\n', id="quota that is said to be of one request"),
+    pytest.param(NAME + '[codes.7]\nverdict = "quota"\nrecovers = "capacity"\n', id="what is full holds up nobody else"),
+    pytest.param(NAME + '[http]\n"4xx" = { verdict = "quota" }\n[families]\n7 = { verdict = "quota" }\n', id="who may not speak for more"),
+    pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "x"\nwait = 3\n', id="a condition inherits the scope"),
 ]  # fmt: skip
 
 
@@ -158,6 +166,16 @@ FINE = [
 def test_what_makes_sense_is_left_alone(text):
     """The neighbours of the mistakes above."""
     assert seen(text)[0] == []
+
+
+def test_advice_suggests_only_what_is_near():
+    """A method by its name; a generator whose argument is wrong is not suggested itself."""
+    method = NAME + '[[endpoints]]\nname = "a"\nmatch = ["{} */a"]\n'
+    argument = WINDOW + 'wait = { backoff = "expo", factr = 2 }\n'
+
+    assert [one.advice for one in linted(method.format("GETT"))] == ["Did you mean 'GET'?"]
+    assert linted(method.format("BOOK"))[0].advice.startswith("Write one of CONNECT, DELETE, GET,")
+    assert "Did you mean" not in linted(argument)[0].advice
 
 
 def test_everything_is_told_at_once():
@@ -191,6 +209,7 @@ scope = "account"
         (1, "name", "bad-value"),
         (3, "codes.1.verdict", "bad-value"),
         (6, "codes.2.verdct", "unknown-key"),
+        (7, "codes.2.verdict", "no-scope"),
         (8, "codes.2.wait", "long-wait"),
         (9, "codes.2.aliases[0]", "contradiction"),
         (11, "codes.2.when[0].message", "bad-value"),
@@ -209,7 +228,7 @@ def test_callers_say_what_they_allow():
     backoff = NAME + '[codes.7]\nverdict = "retryable"\nwait = 10\n'
 
     assert seen(window, max_wait=90.0)[0] == []
-    assert [row[0] for row in seen(window, max_wait=90.0, deadline=60.0)[0]] == [4]
+    assert [row[0] for row in seen(window, max_wait=90.0, deadline=60.0)[0]] == [5]
     assert seen(backoff, deadline=31.0)[0] == []
     rows, said = seen(backoff, deadline=30.0)
     assert rows == [(4, "codes.7.wait", "long-wait", "error")]
@@ -245,6 +264,7 @@ def test_a_finding_points_to_the_file_that_wrote_the_value(tmp_path):
         (str(tmp_path / "leaf.toml"), 3, "mesage"),
         (str(tmp_path / "sub/mid.toml"), 5, "limt"),
         (str(tmp_path / "sub/mid.toml"), 7, "titel"),
+        (str(tmp_path / "base.toml"), 3, "verdict"),
         (str(tmp_path / "base.toml"), 4, "wait"),
         (str(tmp_path / "base.toml"), 12, "repeet"),
         (str(tmp_path / "base.toml"), 15, "functins"),

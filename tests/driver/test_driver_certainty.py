@@ -23,6 +23,8 @@ NOT, MAYBE = Certainty.NOT_EXECUTED, Certainty.MAYBE_EXECUTED
         pytest.param([LOST, BUSY], {"idempotent": True, "max_wait": 1.5}, MAYBE, id="lost-then-busy"),
         pytest.param([DOWN, LOST], {"max_attempts": 2}, MAYBE, id="down-then-lost"),
         pytest.param([TimeoutError()], {}, MAYBE, id="an-exception"),
+        pytest.param([{"code": "nobody", "msg": ""}], {}, MAYBE, id="an-unlisted-code"),
+        pytest.param([LookupError()], {}, MAYBE, id="an-unlisted-exception"),
     ],
 )  # fmt: skip
 def test_one_attempt_that_may_have_done_it_is_enough(run, steps, options, certainty):

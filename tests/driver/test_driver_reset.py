@@ -24,7 +24,9 @@ def test_snapshot_names_the_closed_doors_and_why(run):
             "closed",
             "exhausted",
         )
-        assert (door["code"], door["resume_at"]) == ("empty", caught.value.resume_at)
+        assert (door["code"], door["resume_at"]) == (
+            "empty", caught.value.resume_at.isoformat(),
+        )  # fmt: skip
 
     run(main)
 

@@ -429,6 +429,22 @@ def test_report_of_an_error(run):
     run(main)
 
 
+def test_report_of_a_success_after_a_retry(run):
+    """It tells what the call ended with, not that there was nothing: the same as without a retry."""
+
+    async def main():
+        guard = make_guard().options(on_failure="return")
+        good = Model("0")
+        await guard.call(Script([DOWN, lambda: good], name="read"))
+        told = report(good)
+        assert (told.attempts, told.error) == (2, None)
+        assert (told.classification.verdict, told.classification.matched_by) == (
+            Verdict.SUCCESS, "success",
+        )  # fmt: skip
+
+    run(main)
+
+
 def test_report_of_the_original_exception(run):
     """The client's exception that stands behind an error knows the report too."""
 

@@ -6,6 +6,7 @@ import time
 
 import aiohttp
 import anyio
+import httpx
 import pytest
 from aiohttp import web
 
@@ -281,10 +282,33 @@ async def test_a_host_that_is_not_guarded_is_told_once(caplog):
         for _ in range(3):
             response = await session.get(url)
             assert report(response) is None
-    assert [r.getMessage() for r in caplog.records if "unguarded" in r.getMessage()] == [
-        "requests to '127.0.0.1' pass unguarded: it is not in hosts"
-    ]
+    assert [
+        (r.levelname, r.getMessage()) for r in caplog.records if "guarded" in r.getMessage()
+    ] == [("WARNING", "requests to '127.0.0.1' pass unguarded: it is not in hosts")]
     await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "asked", "level"),
+    [
+        pytest.param(["api.memories.ai"], "api.memorie.ai", "WARNING", id="a typo"),
+        pytest.param(["api.memories.ai:8443"], "staging.memories.ai", "WARNING", id="a neighbour"),
+        pytest.param(["api.memories.ai"], "localhost", "WARNING", id="a test server"),
+        pytest.param(["api.memories.ai"], "s3.amazonaws.com", "INFO", id="another service"),
+        pytest.param(["localhost:8080"], "localhost", "INFO", id="another port"),
+        pytest.param(["localhost:8080"], "127.0.0.1", "WARNING", id="the same server"),
+    ],
+)
+async def test_a_host_that_was_probably_meant_is_a_warning(caplog, hosts, asked, level):
+    """Requests to other services are nobody's mistake; nearly the name of a listed one is."""
+    caplog.set_level("INFO")
+    answer = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
+    async with httpx.AsyncClient(
+        transport=Guard("memories_ai").httpx(answer, hosts=hosts)
+    ) as client:
+        for _ in range(2):
+            await client.get(f"https://{asked}/x")
+    assert [r.levelname for r in caplog.records if "unguarded" in r.getMessage()] == [level]
 
 
 @pytest.mark.parametrize("way", ["options", "using"])

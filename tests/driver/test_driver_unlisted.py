@@ -43,14 +43,14 @@ def test_unlisted_codes_are_in_the_snapshot(run):
             "verdict": "fatal",
             "recovers": None,
             "matched_by": "unknown",
-            "first_seen": instant(began + 5),
-            "last_seen": instant(began + 15),
+            "first_seen": instant(began + 5).isoformat(),
+            "last_seen": instant(began + 15).isoformat(),
             "stanza": '[codes.new]\nverdict = "fatal"\n'
             'title = "TODO: what the provider\'s documents say about it"\n',
         }
     ]
     assert told["unknown_overflow"] == 0
-    assert SECRET not in json.dumps(told, default=str)
+    assert SECRET not in json.dumps(told)
 
 
 def test_pasted_stanza_changes_nothing_but_the_listing(run):
@@ -149,7 +149,7 @@ def test_a_restored_guard_starts_counting_anew(run):
         guard = make_guard()
         await ask(guard, NEW)
         again = Guard(guard.policy)
-        again.restore(json.loads(json.dumps(guard.snapshot(), default=str)))
+        again.restore(json.loads(json.dumps(guard.snapshot())))
         assert again.snapshot()["unknown"] == []
 
     run(main)

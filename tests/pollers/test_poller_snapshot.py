@@ -51,10 +51,30 @@ def test_every_field_of_a_source_is_documented() -> None:
 
     shown, said = anyio.run(main), Poller.snapshot.__doc__ or ""
     fields = {*shown, *only(shown), *only(shown, "accounts"), *only(shown, "sinks"),
-              *shown["store"], *only(shown)["delay"]}  # fmt: skip
+              *shown["store"], *only(shown)["delay"], *only(shown)["callbacks"]}  # fmt: skip
     assert [
         name for name in sorted(fields) if f"{name}`" not in said and f'"{name}"' not in said
     ] == []
+
+
+def test_callbacks_and_loading_are_shown(run: Any) -> None:
+    """What was heard, what of it was about strangers, and whether all jobs are counted."""
+
+    async def main() -> None:
+        provider = Provider()
+        poller = make_poller(provider.source())
+        assert only(poller.snapshot())["loading"] is True
+        async with poller:
+            await poller.watch(provider.add("a", at=NEVER))
+            await anyio.sleep(1.0)
+            shown = only(poller.snapshot())
+            silent = {"heard": 0, "strange": 0, "lost": None, "trusted": False}
+            assert (shown["loading"], shown["callbacks"]) == (False, silent)
+            poller.hint(["a", "nobody"])
+            heard = {"heard": 2, "strange": 1, "lost": 1.0, "trusted": False}
+            assert only(poller.snapshot())["callbacks"] == heard
+
+    run(main)
 
 
 def test_counts_of_jobs(run: Any) -> None:

@@ -1,6 +1,7 @@
 """Submit and watch in one step: the call, what came of it, and the handle."""
 
 import asyncio
+from functools import partial, wraps
 from typing import Any
 
 import anyio
@@ -285,6 +286,7 @@ def test_a_code_in_an_answer_is_a_refusal(body: Any, error: Any, wrapped: bool, 
 
 LOSSES = [
     pytest.param([TimeoutError()], {"max_attempts": 1}, id="timeout"),
+    pytest.param([{"code": "nobody", "msg": ""}], {}, id="a-code-that-nobody-knows"),
     pytest.param([TimeoutError()], {"idempotent": True, "max_wait": None}, id="exhausted"),
     pytest.param(["hang"], {"deadline": 5.0}, id="deadline"),
     pytest.param(["hang"], {"attempt_timeout": 5.0}, id="attempt-timeout"),
@@ -342,7 +344,7 @@ def test_an_exception_that_no_guard_saw_proves_nothing(error: Exception, run: An
         (None, "None"),
         ("", "''"),
         ([1], "a list"),
-        (17, "an int"),
+        (17, "17"),
         (httpx.Response(200, json={"x": 1}), "a mapping with x"),
     ],
 )
@@ -371,10 +373,21 @@ def test_what_is_no_upload_is_refused(run: Any) -> None:
     def plain(intent: Intent) -> str:
         return "J1"
 
+    class Sync:
+        def upload(self, intent: Intent) -> str:
+            return "J1"
+
+        __call__ = upload
+
     async def main() -> None:
         async with shop.poller(store=store) as poller:
             for wrong, said in [
-                (plain, "is a sync function"),
+                (plain, "plain is a sync function"),
+                (partial(partial(plain)), "plain is a sync function"),
+                (Sync().upload, r"Sync\.upload is a sync function"),
+                (Sync(), r"Sync\.upload is a sync function"),
+                (lambda: "J1", "can't be called with one Intent: too many positional arguments"),
+                (partial(shop.upload, 1), r"Shop\.upload can't be called with one Intent"),
                 (None, "expected an async function"),
                 ("x", "expected an async function"),
             ]:
@@ -387,6 +400,24 @@ def test_what_is_no_upload_is_refused(run: Any) -> None:
                 with pytest.raises(ValueError):
                     await poller.submit(shop.upload, **settings)
             assert (await rows(store), shop.called) == ([], [])
+
+    run(main)
+
+
+async def by_way_of(function: Any, intent: Intent) -> Any:
+    return await function(intent)
+
+
+@pytest.mark.parametrize(
+    "of", [partial, lambda one: wraps(one)(lambda it: one(it)), lambda _: lambda _it: "J1"]
+)
+def test_whatever_is_called_with_one_intent_may_be_an_upload(run: Any, of: Any) -> None:
+    """A partial, something decorated; a lambda, of which nobody knows before what it returns."""
+    shop = Shop()
+
+    async def main() -> None:
+        async with shop.poller() as poller:
+            assert (await poller.submit(of(partial(by_way_of, shop.upload)))).id == "J1"
 
     run(main)
 

@@ -1,6 +1,7 @@
 """Watching, results and unwatching, in virtual time on both loops."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import anyio
@@ -364,7 +365,9 @@ def test_an_id_must_be_a_text(run: Any, job_id: Any) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("instant", [datetime.now(UTC), "now", float("nan"), float("-inf")])
+@pytest.mark.parametrize(
+    "instant", [datetime(2026, 1, 2, tzinfo=UTC), "now", float("nan"), float("-inf")]
+)
 def test_when_it_was_submitted_is_a_number(run: Any, instant: Any) -> None:
     """Anything else would be stored, and would stop every poller that opens the store."""
 
@@ -379,6 +382,87 @@ def test_when_it_was_submitted_is_a_number(run: Any, instant: Any) -> None:
     run(main)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param({"tags": {"a"}}, id="set"),
+        pytest.param([(1, 2)], id="tuple"),
+        pytest.param({"at": datetime(2026, 11, 22, tzinfo=UTC)}, id="date"),
+        pytest.param({7: "user"}, id="number-as-key"),
+        pytest.param([float("nan")], id="NaN"),
+        pytest.param(float("inf"), id="infinite"),
+        pytest.param(b"bytes", id="bytes"),
+        pytest.param(Decimal("0.1"), id="decimal"),
+    ],
+)
+def test_data_that_json_would_change_is_refused(run: Any, data: Any) -> None:
+    """It would come back in events as something else; nothing is stored."""
+
+    async def main() -> None:
+        async with make_poller(Provider().source()) as poller:
+            with pytest.raises(ValueError, match="not a JSON value: it would come back as"):
+                await poller.watch_many([("good", None), ("a", data)])
+            assert await poller.jobs() == []
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "deadline", [-5, -0.001, float("nan"), float("inf"), timedelta(seconds=-1)]
+)
+def test_a_deadline_that_is_none_is_refused(run: Any, deadline: Any) -> None:
+    """Before the poller, in an hour that is no hour, or never; for watching and for submitting."""
+
+    async def upload(intent: Any) -> str:
+        raise AssertionError(intent)
+
+    async def main() -> None:
+        async with make_poller(Provider().source()) as poller:
+            with pytest.raises(ValueError, match=r"deadline=.*0 or more, or None for never"):
+                await poller.watch("a", deadline=deadline)
+            with pytest.raises(ValueError, match=r"deadline=.*0 or more, or None for never"):
+                await poller.submit(upload, deadline=deadline)
+            assert await poller.jobs() == []
+
+    run(main)
+
+
+def test_with_a_deadline_of_0_the_first_look_decides(run: Any) -> None:
+    """One look, then it has expired, or succeeded if it has."""
+    provider = Provider()
+
+    async def main() -> None:
+        provider.add("late", at=NEVER)
+        provider.add("done", at=0.0)
+        async with make_poller(provider.source(batch=2)) as poller:
+            late, done = await results(await poller.watch_many(["late", "done"], deadline=0))
+            assert (type(late), late.looks) == (JobExpired, 1)
+            assert (type(done), done.looks) == (JobSucceeded, 1)
+
+    run(main)
+
+
+def test_a_state_that_is_none_is_refused_with_those_that_are(run: Any) -> None:
+    """Nobody knows them by heart."""
+
+    async def main() -> None:
+        async with make_poller(Provider().source()) as poller:
+            said = (
+                "state='foo': expected one of submitting, watching, uncertain, succeeded, failed, "
+            )
+            with pytest.raises(ValueError, match=said):
+                await poller.jobs(state="foo")
+
+    run(main)
+
+
+@pytest.mark.parametrize("name", ["grace", "final_grace"])
+def test_a_grace_below_0_is_refused(name: str) -> None:
+    """By its name."""
+    with pytest.raises(ValueError, match=f"^{name}=-1: expected seconds, 0 or more"):
+        make_poller(Provider().source(), **{name: -1})
+
+
 def test_data_must_be_json(run: Any) -> None:
     """What can't be stored is refused by name; any JSON value comes back equal."""
 
@@ -388,7 +472,8 @@ def test_data_must_be_json(run: Any) -> None:
                 await poller.watch("a", data=object())
             with pytest.raises(ValueError, match="not a JSON value"):
                 await poller.watch("a", data={"f": print})
-            for i, data in enumerate([None, 0, 1.5, "ä\u2028", [1, {"a": [None, True]}], {}]):
+            values = [None, 0, 1.5, 2**70, "ä\u2028", [1, {"a": [None, True]}], {}]
+            for i, data in enumerate(values):
                 row = await (await poller.watch(f"j{i}", data=data)).row()
                 assert row.data == data
 

@@ -263,7 +263,11 @@ def _rules(
 
 
 def _unknown(item: Section, docs: str, scopes: tuple[str, ...]) -> Rule:
-    fields = {"verdict": Verdict.FATAL, "title": "Nothing in the policy speaks about this"}
+    fields = {
+        "verdict": Verdict.FATAL,
+        "title": "Nothing in the policy speaks about this",
+        "certainty": Certainty.MAYBE_EXECUTED,  # who doesn't know the code can't know that, either
+    }
     fields |= _fields(item, scopes)
     item.done(set(RULE_KEYS) - {"aliases", "when", "duplicate"})
     if fields.get("scope", REQUEST) != REQUEST:
@@ -348,9 +352,9 @@ def _wait(item: Section, key: str, value: Any) -> tuple[Wait, float | None]:
     try:
         return Wait(schedule=unroll(name, arguments)), None
     except BadScheduleError as error:
-        raise item.error(
-            key, value, f"a schedule: {error}", read.suggestion(name, generators())
-        ) from None
+        # a known name is not what is wrong
+        near = "" if name in generators() else read.suggestion(name, generators())
+        raise item.error(key, value, f"a schedule: {error}", near) from None
 
 
 def _calendar(item: Section, key: str, value: Mapping[str, Any]) -> CalendarReset:

@@ -136,7 +136,7 @@ RULE = (
     Key("max_attempts", "whole number above 0", "the caller's",
         "Attempts in all, the first included. The smaller of this and the caller's holds.", "3"),
     Key("certainty", "`not_executed`, `maybe_executed` or `executed`",
-        "`maybe_executed` for retryable, else `not_executed`",
+        "`maybe_executed` for retryable and for `unknown`, else `not_executed`",
         "Whether the server did the work although it answered so. It decides whether the call "
         "may be repeated.", '"not_executed"'),
     Key("probe_every", "seconds", "300",

@@ -1,8 +1,8 @@
 """What is wrong with a policy file, all at once, each with its file and line.
 
 First everything that would stop it from being loaded, then what can be loaded and can't be meant:
-rules that nothing reaches (``shadows.py``), waits that no call waits out and retries that never
-happen (``reach.py``).
+rules that nothing reaches (``shadows.py``), waits that no call waits out, retries that never happen
+and quotas that nobody shares (``reach.py``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +28,8 @@ CHECKS: tuple[Callable[[Subject], Iterator[Complaint]], ...] = (
     reach.slow_limits,
     reach.early_escalations,
     reach.retries_that_never_happen,
+    reach.unshared_quotas,
+    reach.unknown_methods,
 )
 
 

@@ -1,14 +1,16 @@
-"""Checks of ``lint``: waits that no call waits out, and retries that never happen."""
+"""Checks of ``lint``: waits that no call waits out, retries that never happen, quotas nobody shares."""
 
 from collections.abc import Iterator
+from http import HTTPMethod
 
-from resilience._core.policy.model import Certainty, Recovers, Repeat, Rule, Verdict
-from resilience._core.policy.section import Path
+from resilience._core.policy.model import REQUEST, Certainty, Recovers, Repeat, Rule, Verdict
+from resilience._core.policy.section import Path, suggestion
 from resilience._core.policy.subject import Complaint, Subject, error, warning
 
 TIMING = ("escalate", "max_attempts", "recovers", "verdict", "wait")
 WAITS = "long-wait"
 NEVER = "never-retried"
+METHODS = [method.value for method in HTTPMethod]
 
 
 def long_waits(subject: Subject) -> Iterator[Complaint]:
@@ -139,3 +141,39 @@ def retries_that_never_happen(subject: Subject) -> Iterator[Complaint]:
                 'Write certainty = "not_executed" if the provider promises that nothing was done, '
                 'else verdict = "fatal"',
             )  # fmt: skip
+
+
+def unshared_quotas(subject: Subject) -> Iterator[Complaint]:
+    """A quota that doesn't say whom it concerns: by default nobody waits together with its call."""
+    for path, rule in subject.rules():
+        stated = subject.stated(path)
+        unsaid = "verdict" in stated and "scope" not in stated  # a condition may inherit both
+        if unsaid and _may_be_wide(path) and rule.scope == REQUEST and _comes_back(rule):
+            yield warning(
+                (*path, "verdict"), "no-scope",
+                "Without a scope, each call that meets it waits alone, and all others of the "
+                "endpoint go on and meet it, too",
+                'Write scope = "endpoint" or "account", or "request" if it is meant so',
+            )  # fmt: skip
+
+
+def _may_be_wide(path: Path) -> bool:
+    """A family, a class of statuses and ``unknown`` may not speak for more than the request."""
+    return path[0] in {"codes", "exceptions"} or (path[0] == "http" and "x" not in str(path[1]))
+
+
+def _comes_back(rule: Rule) -> bool:
+    return rule.verdict is Verdict.QUOTA and rule.recovers is not Recovers.CAPACITY
+
+
+def unknown_methods(subject: Subject) -> Iterator[Complaint]:
+    """A pattern with a method that no client sends."""
+    for path, item in subject.endpoints():
+        for number, pattern in enumerate(subject.table.endpoints[item["name"]].match):
+            at, method = (*path, "match", number), pattern.partition(" ")[0]
+            if subject.is_sound(at) and method not in ("*", *METHODS):
+                near = suggestion(method, METHODS).strip(" ()")
+                yield warning(
+                    at, "unknown-method", f"{method} is no method of HTTP",
+                    near[:1].upper() + near[1:] or f"Write one of {', '.join(METHODS)}, or *",
+                )  # fmt: skip
