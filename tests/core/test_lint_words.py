@@ -7,6 +7,14 @@ from resilience._core.policy.lint import lint
 from resilience._core.policy.subject import Limits
 from resilience._files import chain, merged
 
+NO_SCOPE = (
+    (
+        "Without a scope, each call that meets it waits alone, and all others of the endpoint go on "
+        "and meet it, too."
+    ),
+    'Write scope = "endpoint" or "account", or "request" if it is meant so.',
+)
+
 SAID = {
     "unknown key": ("unknown key 'hotss' (= ['x']).", "Did you mean 'hosts'?"),
     "unknown key of a rule": ("unknown key 'remdy' (= 'x').", "Did you mean 'remedy'?"),
@@ -46,19 +54,19 @@ SAID = {
         "Correct it: like this the file can't be loaded.",
     ),
     "when behind a wider one": (
-        "It never applies: whenever it holds, so does codes.7.when[0] (line 4), which comes first.",
+        "It never applies: whenever it holds, so does codes.7.when[0] (line 5), which comes first.",
         "Put the narrower condition first, or remove this one.",
     ),
     "message behind a wider one": (
-        "It never applies: whenever it holds, so does codes.7.when[0] (line 4), which comes first.",
+        "It never applies: whenever it holds, so does codes.7.when[0] (line 5), which comes first.",
         "Put the narrower condition first, or remove this one.",
     ),
     "same question, other answer": (
-        "It asks the same as codes.7.when[0] (line 4) and says something else.",
+        "It asks the same as codes.7.when[0] (line 5) and says something else.",
         "Keep the one that is right.",
     ),
     "word behind a shorter one": (
-        "It never applies: whenever it holds, so does codes.7.when[0] (line 4), which comes first.",
+        "It never applies: whenever it holds, so does codes.7.when[0] (line 5), which comes first.",
         "Put the narrower condition first, or remove this one.",
     ),
     "when behind one of the same endpoint": (
@@ -66,7 +74,7 @@ SAID = {
         "Put the narrower condition first, or remove this one.",
     ),
     "when behind one of any endpoint": (
-        "It never applies: whenever it holds, so does codes.7.when[0] (line 4), which comes first.",
+        "It never applies: whenever it holds, so does codes.7.when[0] (line 5), which comes first.",
         "Put the narrower condition first, or remove this one.",
     ),
     "flag twice": (
@@ -174,6 +182,13 @@ SAID = {
         "After some rejections in a row the wait grows to 300 s, longer than max_wait (60 s): calls that meet it then fail at once instead of waiting.",
         "Let max_value be 60 s, or lint with the --max-wait that callers set.",
     ),
+    "quota of nobody else": NO_SCOPE,
+    "balance of nobody else": NO_SCOPE,
+    "another kind of answer has no scope yet": NO_SCOPE,
+    "method that is none": (
+        "GETT is no method of HTTP.",
+        "Did you mean 'GET'?",
+    ),
 }
 
 
@@ -231,7 +246,7 @@ def test_what_is_said_about_the_unknown_is_compared():
 def test_what_a_condition_inherits_is_told_once():
     """Where it was written."""
     text = WINDOW + 'escalate = { rejections = 1 }\n[[codes.7.when]]\nmessage = "x"\ntitle = "t"\n'
-    assert [row[:3] for row in seen(text)[0]] == [(4, "codes.7.escalate", "no-effect")]
+    assert [row[:3] for row in seen(text)[0]] == [(5, "codes.7.escalate", "no-effect")]
 
 
 def test_a_backoff_that_outlasts_the_deadline():
