@@ -11,6 +11,7 @@ from admission_kit import (
     window,
 )
 
+from resilience._core.admission.machine import Machine
 from resilience._core.admission.model import Again, Return
 from resilience._core.instants import Instant
 
@@ -366,6 +367,66 @@ def test_who_knocked_in_vain_lets_all_the_others_knock_first(desk):
         desk.again(probe)
 
     assert knocked == [*calls, calls[0]]
+
+
+def test_who_closed_two_doors_lets_some_others_pass_first():
+    """Three, and they must have been let in; then it is the oldest again."""
+    desk = Desk(machine=Machine(breaker=None, budget=None))
+    suspect = desk.call()
+    desk.answer(suspect, window(wait=10.0))
+    others = [desk.call() for _ in range(6)]
+    desk.again(suspect)
+    assert desk.pump(10.0).grants == [suspect]
+    desk.answer(suspect, window(wait=10.0))
+    desk.again(suspect)
+
+    order = []
+    while suspect not in order:
+        (gone,) = desk.pump(desk.loop + 10.0).grants
+        order.append(gone)
+        desk.machine.answer(gone.permit, WELL, desk.now, 0.0)
+    assert order == [*others[:3], suspect]
+
+
+def test_who_closed_two_open_doors_does_not_find_out_about_the_second():
+    """Although it was no probe."""
+    desk = Desk(machine=Machine(breaker=None, budget=None))
+    suspect = desk.call()
+    desk.answer(suspect, window(wait=10.0))
+    desk.loop = 10.0
+    desk.answer(desk.call(), WELL)
+    desk.loop = 20.0
+    desk.again(suspect)
+    other = desk.call()
+    desk.answer(suspect, window(wait=10.0))
+    desk.again(suspect)
+    desk.again(other)
+
+    assert desk.pump(40.0).grants == [other]
+
+
+def test_a_suspect_does_not_find_out_though_others_have_passed():
+    """It may go again, and is rejected a third time: another one is the next probe."""
+    desk = Desk(machine=Machine(breaker=None, budget=None))
+    suspect = desk.call()
+    desk.answer(suspect, window(wait=10.0))
+    desk.again(suspect)
+    desk.pump(10.0)
+    desk.answer(suspect, window(wait=10.0))
+    for tens in (2, 3, 4):
+        desk.loop = 10.0 * tens
+        desk.answer(desk.call(), WELL)
+    assert not desk.closed
+    desk.loop = 60.0
+    closer = desk.call()
+    desk.loop = 70.0
+    desk.again(suspect)
+    waiting = desk.call()
+    desk.answer(closer, window(wait=10.0))
+    desk.answer(suspect, window(wait=10.0))
+    desk.again(suspect)
+
+    assert desk.pump(100.0).grants == [waiting]
 
 
 def test_newcomer_of_another_endpoint_does_not_overtake(desk):

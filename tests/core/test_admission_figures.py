@@ -61,13 +61,12 @@ def test_the_way_up_is_measured_between_its_mean_and_its_end():
     ("reaction", "closed", "tokens"),
     [
         # 140 a second went where 95 fit: by 0.2368 too fast on average, so that 0.1915 s of the
-        # window's second were left when it was full.  It goes on with 0.97 of 95 less what a young
-        # pace gives up besides: 0.12, of which a fifteenth grows away in each second of its life
+        # window's second were left when it was full.  It goes on with 0.97 of 95
         pytest.param(0.01, 0.1, 0.0, id="closed for less than was left"),
-        pytest.param(0.01, 0.4, 95 * (0.97 - 0.12 * 14.1 / 15) * (0.4 - (0.191489 - 0.01)), id="closed for longer"),
-        pytest.param(0.01, 2.0, 95 * (0.97 - 0.12 * 12.5 / 15) * 0.6, id="no more than a solid share of a window"),
+        pytest.param(0.01, 0.4, 95 * 0.97 * (0.4 - (0.191489 - 0.01)), id="closed for longer"),
+        pytest.param(0.01, 2.0, 95 * 0.97 * 0.6, id="no more than a solid share of a window"),
         pytest.param(
-            0.3, 0.4, 95 * (0.97 - 0.12 * 14.1 / 15) * 0.4 - 95 * 0.236842 * (0.3 - 0.191489), id="told late: some went too fast"
+            0.3, 0.4, 95 * 0.97 * 0.4 - 95 * 0.236842 * (0.3 - 0.191489), id="told late: some went too fast"
         ),
     ],
 )  # fmt: skip
@@ -90,6 +89,7 @@ def test_a_second_light_closing_in_a_row_shortens_the_period():
     cycles = []
     for light in range(3):
         pace.close(0.01, 200.0 + light)
+        pace.units = 1000.0 * pace.span
         pace.resume(200.5 + light)
         cycles.append(pace.cycle)
     assert cycles == pytest.approx([101.0, 70.7, 49.49])
@@ -490,6 +490,34 @@ def test_the_third_rejection_that_others_disprove_is_the_call_s_own_fault():
         answers.append(desk.answer(sent(culprit), window(wait=1.0, hint=1.0)))
     assert [type(answer) for answer in answers] == [Again, Again, Raise]
     assert answers[2].reason is Reason.THIS_CALL
+
+
+def test_an_innocent_call_is_rejected_as_often_as_others():
+    """By chance once in ten thousand: three times if one in fifty is rejected, eleven if four in ten."""
+    gate, strikes = Gate(ENDPOINT), {}
+    for shed in (0.0, 0.02, 0.1, 0.4, 1.0):
+        gate.shed = shed
+        strikes[shed] = gate.strikes
+    assert strikes == {0.0: 3, 0.02: 3, 0.1: 4, 0.4: 11, 1.0: 88}
+
+
+def test_the_share_of_rejected_calls_is_that_of_the_last_fifty():
+    """What a suspect does is not counted: it would prove itself innocent."""
+    gate = Gate(ENDPOINT)
+    gate.count(rejected=True)
+    assert gate.shed == 0.02
+    gate.count(rejected=False)
+    assert gate.shed == pytest.approx(0.02 - 0.02 / 50)
+
+
+def test_who_is_let_in_lowers_the_share_of_the_rejected():
+    """As far as a door is not wide open."""
+    desk, _ = felt(0, [], window(wait=1.0, hint=1.0))
+    gate = desk.machine.gates[ENDPOINT]
+    assert gate.shed == 0.02
+    desk.loop = 1.0
+    desk.answer(desk.call(), WELL)
+    assert gate.shed == pytest.approx(0.02 * 0.98)
 
 
 def test_an_old_rejection_of_an_open_door_waits_for_nothing():

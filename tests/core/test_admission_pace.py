@@ -8,8 +8,9 @@ from admission_kit import BROKEN, WELL, Desk, keys, window
 from resilience._core.admission import pace as pace_module
 from resilience._core.admission.lane import RAMP_DOUBLES, RAMP_FREE, RAMP_SLOWEST, Lane, Queue
 from resilience._core.admission.machine import Machine
+from resilience._core.admission.meter import Meter
 from resilience._core.admission.model import Kind, Place, Ticket
-from resilience._core.admission.pace import BETA, DECREASE, FORGET_IDLE, Meter, Pace, growth
+from resilience._core.admission.pace import BETA, DECREASE, FORGET_IDLE, Pace, growth, leap
 
 
 def a_pace(now=0.0, **known):
@@ -48,12 +49,19 @@ def test_growth_finds_a_doubled_limit_within_five_periods():
     steps = [growth(x + 1, first=False) - growth(x, first=False) for x in range(1, 7)]
     assert steps == sorted(steps)
     assert growth(4.0, first=False) < 2.0 < growth(5.0, first=False)
+    assert leap(4.0) < 2.0 < leap(5.0)
+
+
+def test_a_fast_pace_grows_by_no_share_of_itself_for_two_periods():
+    """A share more for everybody would leave the shares as they are."""
+    assert [leap(periods) for periods in (0.0, 1.0, 2.0)] == [1.0 - BETA] * 3
+    assert leap(3.0) == pytest.approx(1.0 - BETA + 0.06)
 
 
 def test_growth_before_the_second_closing_is_exponential():
     """The measure is a guess, and a wrong guess must be left soon."""
     factors = [growth(x, first=True) for x in (0.0, 0.5, 1.0, 2.0)]
-    assert factors == [1.0, 2.0, 4.0, 16.0]
+    assert factors == pytest.approx([1.0, 2.0**0.5, 2.0, 4.0])
 
 
 # -- the meter ------------------------------------------------------------------------------------
@@ -252,20 +260,29 @@ def test_a_told_closing_opens_with_a_window_s_worth():
     assert (pace.base, pace.cycle, pace.tokens) == (50.0, 2.0, 99.0)
 
 
-def test_an_untold_closing_is_guessed_to_have_ended_early():
-    """At a quarter of the way: nothing goes at once, and the calls are spread evenly."""
+def test_an_untold_closing_is_guessed_to_have_ended_at_once():
+    """It was no time of the window; nothing goes at once, and the calls are spread evenly."""
     pace = a_pace()
     pace.reopen(1.0, told=False)
-    assert (pace.base, pace.cycle, pace.tokens) == (80.0, 1.25, 0.0)
-    assert pace.wait(1.0, 1.0) == pytest.approx(1 / 80)
+    assert (pace.base, pace.cycle, pace.tokens) == (100.0, 1.0, 0.0)
+    assert pace.wait(1.0, 1.0) == pytest.approx(1 / 100)
 
 
-def test_a_rejected_probe_narrows_the_guess():
-    """It was still shut at 3 s, and open at 7: it opened at 4."""
+def test_a_rejected_probe_tells_how_long_it_was_shut_at_least():
+    """It was still shut at 3 s."""
     pace = a_pace()
     pace.still_shut(3.0)
     pace.reopen(7.0, told=False)
-    assert (pace.cycle, pace.base) == (5.0, 20.0)
+    assert (pace.cycle, pace.base) == (4.0, 25.0)
+
+
+def test_a_closing_before_a_window_is_guessed_to_have_ended_at_a_quarter():
+    """Calls that were under way went on being served."""
+    pace = a_pace(in_flight=10, peak=10, took=0.1)
+    pace.release(0.0, 10.0, accepted=True)
+    pace.still_shut(3.0)
+    pace.reopen(7.0, told=False)
+    assert (pace.by_rate, pace.cycle, pace.base) == (False, 5.0, 20.0)
 
 
 def test_nothing_accepted_begins_at_ten_a_second():
@@ -443,7 +460,7 @@ def test_ramp_lets_ten_go_and_then_doubles_every_tenth():
 
 
 def test_ramp_doubles_no_faster_than_answers_come():
-    """Growing faster than answers can tell is blind; but half a second is slow enough."""
+    """Growing as fast as answers come is blind: in the time of two; but a second is slow enough."""
     lane = Lane(keys("a"))
     lane.answered(0.3)
     assert lane.doubles == RAMP_DOUBLES  # no burst is on
@@ -453,7 +470,7 @@ def test_ramp_doubles_no_faster_than_answers_come():
     for took in (0.3, 0.01, 60.0):
         lane.answered(took)
         told.append(lane.doubles)
-    assert told == [0.3, RAMP_DOUBLES, RAMP_SLOWEST]
+    assert told == [0.6, RAMP_DOUBLES, RAMP_SLOWEST]
 
 
 def test_the_next_burst_begins_where_the_last_one_got_to():
@@ -564,19 +581,18 @@ def test_a_limit_of_an_earlier_wait_counts_no_more():
 
 
 def test_an_empty_queue_has_no_head():
-    """Nor anybody to probe."""
+    """Nor anybody who fits."""
     queue = Queue()
-    assert (queue.head(), queue.most_urgent(), queue.next_probe()) == (None, None, None)
+    assert (queue.head(), queue.most_urgent(), queue.first(bool)) == (None, None, None)
 
 
-def test_who_knocked_in_vain_is_not_the_next_probe():
-    """The oldest of the others is; if all have knocked, the head.  Nobody loses a place."""
+def test_the_first_that_fits_is_found_behind_others():
+    """Nobody loses a place."""
     queue = Queue()
     first, second, third = (waiting(queue, order) for order in (1, 2, 3))
-    first.knocked = second.knocked = True
-    assert (queue.next_probe(), queue.head()) == (third, first)
-    third.knocked = True
-    assert queue.next_probe() is first
+    assert queue.first(lambda ticket: ticket.order > 2) is third
+    assert queue.first(lambda ticket: ticket.order > 3) is None
+    assert [queue.head(), *queue.by_order[1:]] == [first, second, third]
 
 
 def test_queue_is_swept():

@@ -4,13 +4,14 @@ import math
 
 import pytest
 
-from resilience._core.admission.pace import Meter, Pace
+from resilience._core.admission.meter import Meter
+from resilience._core.admission.pace import Pace
 
 
 def felt(now=0.0, **known):
-    """A first closing: 20 units in a second, ten calls of two units under way, half a second each."""
+    """A first closing: 20 units in a second, ten calls of two units under way, told after a tenth."""
     settings = {
-        "units": 20.0, "span": 1.0, "in_flight": 10, "peak": 10, "took": 0.5, "unit": 2.0,
+        "units": 20.0, "span": 1.0, "in_flight": 10, "peak": 10, "took": 0.1, "unit": 2.0,
     }  # fmt: skip
     return Pace(now, **(settings | known))
 
@@ -35,7 +36,7 @@ def test_a_full_window_is_as_fast_as_its_answers():
 
 def test_but_no_faster_than_four_times_what_was_counted():
     """Answers of a hundredth would be 2000 a second."""
-    pace = answered(felt(), 0.01)
+    pace = answered(felt(took=0.001), 0.01)
     pace.reopen(1.0, told=False)
     assert pace.base == 64.0
 
@@ -76,6 +77,34 @@ def test_how_long_calls_take_is_learned_slowly():
     assert pace.in_flight == 0
 
 
+def test_a_call_that_no_server_holds_is_limited_by_a_rate():
+    """Answered as soon as it could have been rejected, or a quarter later: calls in flight limit nothing."""
+    brief, held = answered(felt(), 0.125), answered(felt(), 0.13)
+    for pace in (brief, held):
+        pace.reopen(1.0, told=False)
+    assert (brief.by_rate, held.by_rate) == (True, False)
+
+
+def test_a_rate_is_measured_over_a_second_at_the_least():
+    """Twenty units in a quarter are twenty a second: the first one back must not take all."""
+    short = felt(span=0.1, in_flight=0)
+    short.reopen(0.6, told=False)
+    assert (short.base, short.period) == (20.0, 1.0)
+    slots = answered(felt(span=0.1), 10.0)
+    slots.reopen(0.6, told=False)
+    assert slots.base == pytest.approx(20.0 / 0.25)
+
+
+def test_what_was_far_too_fast_loses_more_than_a_twentieth():
+    """Down to what was accepted, but not below six tenths: the measure of a moment is noise."""
+    paces = [Pace.at_rate(100.0, 0.0) for _ in range(3)]
+    for pace, units in zip(paces, (98.0, 80.0, 30.0), strict=True):
+        pace.close(0.01, 0.5)
+        pace.units, pace.span = units, 1.0
+        pace.resume(0.55)
+    assert [pace.base for pace in paces] == pytest.approx([95.0, 80.0, 60.0])
+
+
 # -- the next one ---------------------------------------------------------------------------------
 
 
@@ -102,15 +131,16 @@ def test_a_second_closing_measures_anew(told, cycle, base, period, slope):
 
 
 def test_a_fast_rate_is_tested_every_second():
-    """From ten calls a second on.  40 calls of two are 80, and a pace that is a second old adds in a
-    second 1 + 5 · 14/15 calls of two units, times the root of 40 in 100."""
+    """From ten calls a second on, with two calls a second more."""
     pace = Pace.at_rate(80.0, 0.0)
     pace.unit = 2.0
     pace.close(0.1, 1.0)
     pace.units, pace.span = 80.0, 1.0
     pace.reopen(1.0, told=True)
     assert (pace.base, pace.period) == (80.0, 1.0)
-    assert pace.slope == pytest.approx((1 + 5 * 14 / 15) * 2 * 0.4**0.5)
+    assert (pace.slope, pace.rate) == (4.0, pytest.approx(0.97 * 80.0))
+    pace._busy_rate = 2.0
+    assert pace.rate == pytest.approx(0.97 * 80.0 + 2 * 4.0)
     slow = Pace.at_rate(18.0, 0.0)
     slow.unit = 2.0
     slow.close(0.1, 1.0)
@@ -213,7 +243,7 @@ def test_nobody_knows_anything_begins_with_ten_calls_of_their_size():
     """Ten calls of two units a second, a window of a second at most, one call at once."""
     pace = felt(units=0.0, in_flight=0, peak=0)
     pace.reopen(40.0, told=False)
-    assert (pace.base, pace.cycle, pace.tokens, pace.window) == (20.0, 1.0, 2.0, 7.5)
+    assert (pace.base, pace.cycle, pace.tokens, pace.window) == (20.0, 1.0, 2.0, 1.5)
     assert (pace.first, pace.slope) == (True, 0.0)
 
 
@@ -255,10 +285,17 @@ def test_a_pace_that_was_fast_a_moment_ago_is_tested_as_often_as_then():
     pace = measured(Pace.at_rate(100.0, 0.0), 100.0, 1.0)
     pace.base = 8.0  # what a first measure may fall to at once is half
     measured(pace, 4.0, 21.0)
-    assert (pace.base, pace.period) == (4.0, 1.0)
-    # fifty a second are remembered, and it is as young as at first
-    assert pace.slope == pytest.approx(6.0 * 0.5**0.5)
-    assert pace.rate == pytest.approx(4.0 * (0.97 - 0.12))
+    assert (pace.base, pace.period, pace.slope) == (4.0, 1.0, 2.0)
+    assert pace.rate == pytest.approx(4.0 * 0.97)
+
+
+def test_it_is_so_however_long_the_last_closing_was():
+    """Two seconds of counting and three closed are no period for who was five times as fast."""
+    pace = measured(Pace.at_rate(100.0, 0.0), 100.0, 1.0)
+    pace.close(0.1, 2.0)
+    pace.units, pace.span = 250.0, 2.0
+    pace.reopen(5.0, told=True)
+    assert (pace.base, pace.cycle, pace.period) == (50.0, 1.0, 1.0)
 
 
 def test_what_is_long_ago_is_forgotten():
@@ -289,11 +326,3 @@ def test_a_slow_limit_is_tested_after_ten_seconds_or_eight_calls():
         pace.reopen(0.0, told=False)
         periods.append(pace.period)
     assert periods == pytest.approx([10.0, 10.0, 16.0])
-
-
-def test_youth_lasts_fifteen_seconds():
-    """From then on a pace takes the small steps of the grown-up."""
-    pace = measured(Pace.at_rate(100.0, 0.0), 100.0, 14.0)
-    assert pace.slope == pytest.approx(1 + 5 / 15)
-    measured(pace, 100.0, 15.0)
-    assert (pace.slope, pace.rate) == (1.0, pytest.approx(97.0))

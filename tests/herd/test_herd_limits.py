@@ -16,15 +16,15 @@ from herd_kit import RATE, TRIPS, Crowd, make_guard, phase, stampede
 from resilience.testing import FixedWindow, InFlight, SlidingWindow, TokenBucket, run_virtual
 
 SEEDS = [1]
-WINDOW_WASTE = {0.0: 0.06, 0.05: 0.21, 0.5: 0.45}
+WINDOW_WASTE = {0.0: 0.03, 0.05: 0.05, 0.5: 0.12}
 """Of 2000 calls; what the first second costs, before anything is known, is most of it."""
-SLIDING_WASTE = {0.0: 0.05, 0.05: 0.09, 0.5: 0.14}
-BUCKET_WASTE = {0.0: 0.06, 0.05: 0.08, 0.5: 0.45}
-SLOW_WASTE = {0.0: 0.12, 0.05: 0.15, 0.5: 0.45}
-HINT_WASTE = {0.0: 0.05, 0.05: 0.05, 0.5: 0.20}
+SLIDING_WASTE = {0.0: 0.03, 0.05: 0.05, 0.5: 0.18}
+BUCKET_WASTE = {0.0: 0.03, 0.05: 0.05, 0.5: 0.20}
+SLOW_WASTE = {0.0: 0.10, 0.05: 0.10, 0.5: 0.30}
+HINT_WASTE = {0.0: 0.05, 0.05: 0.05, 0.5: 0.16}
 SLOTS_WASTE = {0.0: 0.05, 0.05: 0.05, 0.5: 0.24}
-SLOTS_STRETCH = {0.0: 1.25, 0.05: 1.25, 0.5: 1.65}
-JITTER_STRETCH = {0.0: 1.25, 0.05: 1.40, 0.5: 1.90}
+SLOTS_STRETCH = {0.0: 1.10, 0.05: 1.20, 0.5: 1.40}
+JITTER_STRETCH = {0.0: 1.25, 0.05: 1.30, 0.5: 1.90}
 HINTED_SLOTS_STRETCH = {0.0: 1.25, 0.05: 1.28, 0.5: 1.45}
 
 
@@ -45,7 +45,7 @@ def test_window_of_a_second(trip, seed):
     herd = stampede(server, 200, 10, seed=seed)
     assert herd.failures == []
     assert herd.waste <= WINDOW_WASTE[trip]
-    assert herd.end <= 1.30 * (19 + trip)
+    assert herd.end <= 1.20 * (19 + trip)
 
 
 @pytest.mark.slow
@@ -53,11 +53,11 @@ def test_window_of_a_second(trip, seed):
 @pytest.mark.parametrize("trip", TRIPS)
 @pytest.mark.parametrize("seed", [1])
 def test_window_of_a_second_full_size(trip, seed):
-    """Of ten thousand calls, 3 % are wasted besides what is under way when a door closes."""
+    """Of ten thousand calls, 1 % is wasted besides what is under way when a door closes."""
     server = FixedWindow(RATE, phase=phase(seed), trip=trip, name="search")
     herd = stampede(server, 1000, 10, seed=seed)
     assert herd.failures == []
-    assert herd.waste <= 0.03 + RATE * trip * herd.closings / 10_000
+    assert herd.waste <= 0.01 + RATE * trip * herd.closings / 10_000
     assert herd.end <= 1.10 * (99 + trip)
 
 
@@ -77,7 +77,7 @@ def test_sliding_window_full_size(trip):
     """Ten thousand calls through a window without edges take less than half again of what they must."""
     herd = stampede(SlidingWindow(RATE, trip=trip, name="search"), 1000, 10, seed=1)
     assert herd.failures == []
-    assert herd.waste <= 0.10
+    assert herd.waste <= 0.05
     assert herd.end <= 1.45 * (99 + trip)
 
 

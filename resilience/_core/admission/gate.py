@@ -13,10 +13,11 @@ A pace that carried its calls and is then told "busy" was only a little too fast
 *light*, the shortest that the rule's schedule allows, and needs no probe.
 """
 
+import math
 from typing import Any
 
 from resilience._core.admission.door import PROBE_LEASE, Door, View
-from resilience._core.admission.model import Judgement, Permit, Reason, ScopeKey
+from resilience._core.admission.model import Judgement, Permit, Reason, ScopeKey, Ticket
 from resilience._core.instants import Instant, Now, later
 from resilience._core.policy.model import Recovers, Verdict
 
@@ -26,13 +27,25 @@ SHORTEST_LEASE = 0.25
 SHORTEST_CLOSING = 0.05
 """Seconds.  Whatever policy and hints say: a rejected call may not be sent again at once, for ever."""
 
+POISON = 3
+"""So often a call may close a door that others pass, before the call is taken to be at fault,"""
+
+INNOCENT = 1e-4
+"""and so often that it would happen to an innocent one with this chance, where many are rejected."""
+
+SHED_CALLS = 50
+"""Calls after which a change of their share is known."""
+
+POISON_PROOF = 3
+"""So many others, sent after its last rejection, must have been let in."""
+
 
 class Gate(Door):
     """One scope's door."""
 
     __slots__ = (
         "closings", "first_closed", "kind", "lease_until", "light", "probe", "proved", "reaction",
-        "successes", "told",
+        "shed", "successes", "told",
     )  # fmt: skip
 
     def __init__(self, key: ScopeKey) -> None:
@@ -50,6 +63,8 @@ class Gate(Door):
         self.reaction = PROBE_LEASE
         """Seconds that the last rejection took to come."""
         self.successes: list[float] = []
+        self.shed = 0.0
+        """The share of calls that was rejected of late, without those that are taken to be at fault."""
 
     # -- how it looks -------------------------------------------------------------------------
 
@@ -99,6 +114,25 @@ class Gate(Door):
         """Why it does not let people wait."""
         latched = getattr(self.because, "verdict", None) is Verdict.FATAL
         return Reason.REFUSED if latched else Reason.EXHAUSTED
+
+    def let_in(self, sent_at: float) -> None:
+        """One more call was accepted, which went at that time."""
+        self.successes = [*self.successes[1 - POISON_PROOF :], sent_at]
+
+    def count(self, *, rejected: bool) -> None:
+        """One more call was answered that did not know the door to be closed."""
+        self.shed += (rejected - self.shed) / SHED_CALLS
+
+    @property
+    def strikes(self) -> int:
+        """So often a call may close the door before it is taken to be at fault."""
+        return max(
+            POISON, math.ceil(math.log(INNOCENT) / math.log(min(self.shed, 0.9) or INNOCENT))
+        )
+
+    def has_proved(self, ticket: Ticket) -> bool:
+        """Whether enough others were let in that went after this call was rejected."""
+        return sum(sent > ticket.rejected_at for sent in self.successes) >= POISON_PROOF
 
     # -- probes -------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 A limit that nobody has felt yet is approached by a ramp in time, never by waiting for answers: a few
 calls go at once, then the number that may be under way grows by 1, 2, 4 … every ``RAMP_DOUBLES``
 seconds, so that a thousand minute-long calls are under way within a second, and yet a limit of a
-hundred is met while the calls too many are still few.  As soon as answers come, the ramp doubles no
-faster than they do: growing faster than answers can tell is blind.
+hundred is met while the calls too many are still few.  As soon as answers come, the ramp doubles
+once in the time of two: growing as fast as answers come is blind for as many calls as are under way.
 
 The fast lane of the guard does what ``went`` does, and heals ``failing``, without a call.
 """
@@ -12,6 +12,7 @@ The fast lane of the guard does what ``went`` does, and heals ``failing``, witho
 import heapq
 import math
 from collections import deque
+from collections.abc import Callable
 
 from resilience._core.admission.breaker import Breaker, CircuitBreaker
 from resilience._core.admission.budget import Budget, RetryBudget
@@ -24,7 +25,10 @@ RAMP_FREE = 10
 RAMP_DOUBLES = 0.1
 """Seconds in which the ramp doubles while no answer has come."""
 
-RAMP_SLOWEST = 0.5
+RAMP_ANSWERS = 2.0
+"""Answers one after the other in whose time it doubles, as soon as they come."""
+
+RAMP_SLOWEST = 1.0
 """Seconds in which it doubles at least, however slow the answers are."""
 
 MEMORY = 1.0
@@ -59,14 +63,14 @@ class Queue:
         heapq.heappop(self.by_order)
         self.parked -= 1
 
-    def next_probe(self) -> Ticket | None:
-        """The oldest that has not knocked in vain already; the head if all have."""
-        knocked = []
-        while (head := self.head()) is not None and head.knocked:
-            knocked.append(heapq.heappop(self.by_order))
-        for ticket in knocked:
+    def first(self, fits: Callable[[Ticket], bool]) -> Ticket | None:
+        """The oldest that fits."""
+        passed = []
+        while (head := self.head()) is not None and not fits(head):
+            passed.append(heapq.heappop(self.by_order))
+        for ticket in passed:
             heapq.heappush(self.by_order, ticket)
-        return head or self.head()
+        return head
 
     def most_urgent(self) -> Ticket | None:
         """The one that can wait least; None if all can wait for ever."""
@@ -207,7 +211,7 @@ class Lane:
     def answered(self, took: float) -> None:
         """An answer came while the ramp went on: it tells how soon answers can tell."""
         if self._grown is not None:
-            self.doubles = min(max(took, RAMP_DOUBLES), RAMP_SLOWEST)
+            self.doubles = min(max(RAMP_ANSWERS * took, RAMP_DOUBLES), RAMP_SLOWEST)
 
     def begin_anew(self) -> None:
         """Another event loop, another clock."""

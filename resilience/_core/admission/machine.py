@@ -31,12 +31,6 @@ from resilience._core.policy.model import Recovers, Verdict
 
 _RETURN = Return()
 
-POISON = 3
-"""So often a call may close a door that others pass, before the call is taken to be at fault."""
-
-POISON_PROOF = 3
-"""So many others, sent after its last rejection, must have been let in."""
-
 
 class Machine(Waiting):
     """Live state of every scope of one account."""
@@ -174,7 +168,8 @@ class Machine(Waiting):
         lane.peak = max(lane.peak, permit.under_way)
         for gate in lane.doors:
             if isinstance(gate, Gate):
-                gate.successes = [*gate.successes[1 - POISON_PROOF :], permit.sent_at]
+                gate.let_in(permit.sent_at)
+                gate.count(rejected=False)
 
     def _conclude_probes(self, permit: Permit, judgement: Judgement, now: Now) -> None:
         for door in permit.probes:
@@ -235,7 +230,8 @@ class Machine(Waiting):
         self.epoch += 1
         gate.reaction = now.loop - permit.sent_at
         was_open = gate.open
-        permit.ticket.knocked = gate in permit.probes
+        permit.ticket.closed += 1
+        permit.ticket.suspect = permit.ticket.closed > 1 or gate in permit.probes
         gate.close(judgement, now, draw, self.epoch)
         if gate.kind is Recovers.WINDOW:
             if was_open or gate.pace is None:
@@ -297,13 +293,12 @@ class Machine(Waiting):
         ticket = permit.ticket
         if permit.epoch < gate.closed_epoch:
             return False  # one of many that were under way: it proves nothing
-        if gate.pace is not None and gate.open and gate.pace.is_solid:
-            return False  # so many went that anybody might have been one too many
-        proofs = [sent for sent in gate.successes if sent > ticket.rejected_at]
-        if not ticket.poison or len(proofs) >= POISON_PROOF:
+        if not ticket.poison:
+            gate.count(rejected=True)
+        if not ticket.poison or gate.has_proved(ticket):
             ticket.poison += 1
             ticket.rejected_at = now.loop
-        return ticket.poison >= POISON
+        return ticket.poison >= gate.strikes
 
     def _retry(self, ticket: Ticket, judgement: Judgement, now: Now, draw: float) -> Answer:
         ticket.spent += 1

@@ -82,9 +82,9 @@ class Ticket:
     """
 
     __slots__ = (
-        "because", "cost", "deadline", "keys", "kind", "knocked", "limit", "max_attempts", "max_wait",
+        "because", "closed", "cost", "deadline", "keys", "kind", "limit", "max_attempts", "max_wait",
         "order", "paid", "parked_at", "permit", "place", "poison", "refusal", "rejected_at", "sent",
-        "spent", "unpaid", "waited",
+        "spent", "suspect", "unpaid", "waited",
     )  # fmt: skip
 
     def __init__(
@@ -101,8 +101,10 @@ class Ticket:
         self.cost = cost
         self.kind = kind
         self.poison = 0
-        self.knocked = False
-        """It was the last probe of a door, and was rejected."""
+        self.closed = 0
+        """Doors that it closed."""
+        self.suspect = False
+        """It closed a second one, or found one still closed: perhaps the fault is its own."""
         self.paid = False
         """It is a retry, and holds a token of the budget."""
         self.unpaid = False

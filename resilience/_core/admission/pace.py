@@ -11,12 +11,17 @@ After a closing both start a little below what was measured, touch it after one 
 grow like a cubic, as CUBIC does for TCP (RFC 9438): flat where the limit was last seen, so that
 rejections are rare, and ever steeper beyond it, so that a limit that was doubled is found within
 five periods.  Only time in which somebody had to wait counts: growth that nobody used proves
-nothing.  Before the second closing the measure is a guess, so a period makes it four times as
-fast.
+nothing.  Before the second closing the measure is a guess, so a period makes it twice as fast.
 
-Two guards may share a limit without knowing of each other.  They come to equal shares because both
-grow by the same amount and lose the same share (AIMD); a *young* pace makes bigger steps of both, and
-a pace that is suddenly much slower than it remembers becomes young again.
+Two guards may share a limit without knowing of each other.  They come to equal shares if both grow by
+the same amount and lose the same share (AIMD, Chiu and Jain 1989); a cubic grows by a share too, which
+leaves the shares as they are.  So a *fast* pace, which a rate limits, grows by ``SHARE`` calls a second
+for two periods, and only then in leaps.  What else would give all to the one who came first:
+
+* a measure over less than a second, or a growth of four times in it: the first one back takes the whole
+  window, and the second finds every probe of its own rejected;
+* a window of calls in flight that is none: under the guard whose calls are few it never grows;
+* small decreases of a pace that is far too fast: others are rejected as often, and decrease as well.
 
 When the server said when to come back, its window opens at that instant, and what one window
 accepted goes at once; otherwise nobody knows where in its window the server is, and calls are spread
@@ -24,7 +29,8 @@ evenly.
 """
 
 import math
-from collections import deque
+
+from resilience._core.admission.meter import Meter
 
 BETA = 0.03
 """How far below the measured pace a new period starts."""
@@ -42,6 +48,7 @@ FEW = 8
 UNMEASURED = 10.0
 """Calls a second to begin with if nothing was accepted before the first rejection."""
 
+
 BURST = 0.05
 """Seconds of the rate that may be saved up: timers are late, and light closings are made up for."""
 
@@ -55,7 +62,10 @@ FORGET_IDLE = 600.0
 """Seconds without a rejection or anybody waiting after which a pace is old news."""
 
 DECREASE = 0.95
-"""What becomes of a pace that was too fast before it could prove itself."""
+"""What becomes at the most of a pace that was too fast before it could prove itself."""
+
+DECREASE_LEAST = 0.6
+"""And at the least, however little was accepted: the measure of a moment is noise."""
 
 SHRINK = 0.7
 """What a period becomes after a second light closing in a row."""
@@ -63,14 +73,18 @@ SHRINK = 0.7
 ROOMY = 1.5
 """How far a window that was not full is from limiting what the rate allows."""
 
-TYPICAL = 100.0
-"""Calls a second at which ``SHARE`` and ``YOUNG_SHARE`` are what they say."""
-
 FAST = 10.0
 """Calls a second from which a limit is tested every other second, whoever else may use it."""
 
+SHORTEST_PERIOD = 1.0
+"""Seconds that a rate is measured over at the least: nobody's window is shorter."""
+
+BRIEF = 1.25
+"""A call that is answered within this many times what a rejection takes was not held by the server, so
+calls in flight can't be what it limits."""
+
 LINEAR = 0.01
-"""By how much of itself a pace grows in a second besides: others may have left."""
+"""By how much of itself a slow pace grows in a second besides: others may have left."""
 
 MEMORY = 20.0
 """Seconds in which half of the fastest measure is forgotten.  Until then a much slower one is taken
@@ -79,26 +93,12 @@ for a stranger's doing, not for the limit: it is tested as often as the faster o
 MANY = 12
 """Calls that a measure must be made of to be remembered: a few that came at once are no rate."""
 
-STRANGER = 0.7
-"""A measure below this share of the remembered one: somebody else has begun to use the limit."""
+SHARE = 2.0
+"""Calls a second by which a fast pace grows in a second: the same for those who have little and those
+who have much, while a decrease is a share of what each has."""
 
-YOUNG = 15.0
-"""Seconds for which a pace is *young*, after its first measure or after a stranger was noticed."""
-
-YOUNG_SHARE = 5.0
-"""By how much faster a young pace grows, in calls a second; at other limits than 100 a second with the
-square root of the limit, so that the faster of two grows by a smaller share of itself."""
-
-YOUNG_DIP = 0.12
-"""How much deeper a young pace starts after a closing.  Growth over decrease is as in later years, so
-young and old come to equal shares, the young sooner: in about 50 calls a second ÷ the growth."""
-
-SHARE = 1.0
-"""Calls a second by which a fast pace grows in a second instead, at ``TYPICAL``: the same for those who
-have the same, while a decrease is a share of what each has, so that they come to equal shares (AIMD)."""
-
-BINS = 16
-"""Parts of a period in which accepted units are counted."""
+LEAP = 0.06
+"""How a fast pace grows after two periods in which nothing was rejected: it has doubled in five."""
 
 _NONE = 1e-9
 _NAP = 1e-6
@@ -108,36 +108,13 @@ _SHORTEST = 1e-3
 def growth(periods: float, *, first: bool) -> float:
     """The factor on what was measured, so many busy periods after the last closing."""
     if first:
-        return math.exp2(2.0 * periods)
+        return math.exp2(periods)
     return 1.0 + BETA * (periods - 1.0) ** 3
 
 
-class Meter:
-    """Units of the last seconds, in bins, so that old ones can be left out."""
-
-    __slots__ = ("_bins", "period", "start")
-
-    def __init__(self, period: float, now: float) -> None:
-        self.period = period
-        self._bins: deque[list[float]] = deque()
-        self.start = now
-
-    def add(self, units: float, now: float) -> None:
-        """Count; negative units take back what turned out to be rejected."""
-        if not self._bins or now >= self._bins[-1][0] + self.period / BINS:
-            self._bins.append([now, 0.0])
-            while self._bins[0][0] < (known := now - 2.0 * self.period):
-                self._bins.popleft()
-                self.start = max(self.start, known)
-        self._bins[-1][1] += units
-
-    def recent(self, span: float, now: float) -> float:
-        """Units in the last ``span`` seconds."""
-        return sum(units for began, units in self._bins if began > now - span)
-
-    def age(self, span: float, now: float) -> float:
-        """Seconds that ``recent`` really speaks about."""
-        return min(span, now - self.start)
+def leap(periods: float) -> float:
+    """The same for a fast pace, besides what it adds in a second."""
+    return 1.0 - BETA + LEAP * max(periods - 2.0, 0.0) ** 3
 
 
 class Pace:
@@ -152,8 +129,8 @@ class Pace:
     """
 
     __slots__ = (
-        "_at", "_best", "_best_at", "_born", "_busy_rate", "_busy_window", "_dip", "_fastest",
-        "_flowing_since", "_guessed", "_known",
+        "_at", "_best", "_best_at", "_busy_rate", "_busy_window", "_fast", "_fastest", "_flowing_since",
+        "_guessed", "_known",
         "_lasted", "_lights", "_meter", "_reaction", "_rejected_at", "_shut_at", "_was_first",
         "base", "burst", "by_rate", "carried", "closed_at", "cycle", "first", "in_flight", "level",
         "period", "slope", "span", "tokens", "took", "unit", "units", "window",
@@ -177,7 +154,8 @@ class Pace:
         self._guessed = True
         self.slope = 0.0
         self._known = self._was_first = False
-        self._fastest = self._lasted = self._reaction = 0.0
+        self._fastest = self._lasted = 0.0
+        self._reaction = took
         self.closed_at = self._shut_at = self._at = self._flowing_since = self._rejected_at = now
         self.first = True
         self.by_rate = False
@@ -191,8 +169,8 @@ class Pace:
         self._lights = 0
         self._busy_rate = self._busy_window = 0.0
         self._best = 0.0
-        self._best_at = self._born = now
-        self._dip = 0.0
+        self._best_at = now
+        self._fast = False
         self._meter = Meter(1.0, now)
 
     @classmethod
@@ -210,8 +188,9 @@ class Pace:
     @property
     def rate(self) -> float:
         """Units per second at this moment."""
-        grown = self.base * (growth(self._busy_rate, first=self.first) - self._dip)
-        return grown + self.slope * self._busy_rate * self.period
+        periods = self._busy_rate
+        grown = leap(periods) if self._fast else growth(periods, first=self.first)
+        return self.base * grown + self.slope * periods * self.period
 
     @property
     def room(self) -> float:
@@ -316,7 +295,9 @@ class Pace:
             # between what was accepted on the way up and where the way ended
             self._measured(math.sqrt(self.carried / (lasted + closed) * self._fastest))
         else:
-            self._measured(self.units / self.span if solid else self.base * DECREASE)
+            accepted = self.units / self.span
+            bounded = min(max(accepted, self.base * DECREASE_LEAST), self.base * DECREASE)
+            self._measured(accepted if solid else bounded)
         self._lights += 1
         if self._lights > 1:  # the last one was followed by no other: the period may be shorter
             steady = STEADY_CALLS * self.unit / self.base
@@ -343,11 +324,16 @@ class Pace:
         """Go on after a closing of some length; ``told``: the server said when.
 
         The time for which the limit was closed is a part of the window that was used up.  If it was
-        not told, it ended at some time between the last rejection and now; early is guessed, because
-        too fast a pace is found out much sooner than one too slow.
+        not told, it ended at some time after the last rejection; early is guessed, because too fast a
+        pace is found out much sooner than one too slow, and of two guards who guesses late falls behind.
         """
-        ended = now if told else self._shut_at + (now - self._shut_at) / 4.0
-        cycle = max(self.span + ended - self.closed_at, _SHORTEST)
+        if told:
+            ended, shortest = now, _SHORTEST
+        elif self._is_rate:
+            ended, shortest = self._shut_at, SHORTEST_PERIOD
+        else:  # those under way went on being served
+            ended, shortest = self._shut_at + (now - self._shut_at) / 4.0, _SHORTEST
+        cycle = max(self.span + ended - self.closed_at, shortest)
         accepted = max(self.units, self.unit)
         rate = accepted / cycle
         unmeasured = self.first and self.units < self.unit
@@ -366,10 +352,16 @@ class Pace:
                 min(accepted, accepted / cycle * (now - self.closed_at + self.span)) - self.unit
             )
 
+    @property
+    def _is_rate(self) -> bool:
+        """Whether what is limited can't be the number of calls in flight."""
+        brief = not self._guessed and self.took <= BRIEF * self._reaction
+        return self.by_rate or brief or self.level <= 0 or self.level * 3 < self.window
+
     def _measured(self, rate: float) -> None:
         """Take a new measure: of the rate, and of the window if that is what was full."""
         known = self.base if self._known else 0.0
-        self.by_rate = self.by_rate or self.level <= 0 or self.level * 3 < self.window
+        self.by_rate = self._is_rate
         filled = not self.by_rate and (self.level + 1) * 1.1 >= self.window
         fits = 0.0
         if filled and not self._guessed:  # a window of calls that end at once is no measure
@@ -387,13 +379,15 @@ class Pace:
         best = self._remember(now)
         steady = min(calls * self.unit / best, max(STEADY_SECONDS, FEW * self.unit / best))
         self.slope = 0.0 if self.first else LINEAR * self.base
-        self._dip = 0.0
-        if self.by_rate and best >= FAST * self.unit:
-            steady = min(steady, 1.0)
-            if best > self.base:
-                self.cycle = min(self.cycle, 1.0)
-            if not self.first:
-                self._set_steps(best, now)
+        self._fast = False
+        if self.by_rate:
+            steady = max(steady, SHORTEST_PERIOD)
+            if best >= FAST * self.unit:
+                steady = SHORTEST_PERIOD
+                if best > self.base:
+                    self.cycle = min(self.cycle, SHORTEST_PERIOD)
+                if not self.first:
+                    self._fast, self.slope = True, SHARE * self.unit
         self.period = self.cycle = max(self.cycle, steady)
         self._meter.period = self.period
         self.carried = 0.0
@@ -401,19 +395,10 @@ class Pace:
         self.tokens = min(max(self.tokens, 0.0), self.burst)
 
     def _remember(self, now: float) -> float:
-        """The fastest measure of late; a much slower one makes the pace young again."""
+        """The fastest measure of late."""
         remembered = self._best * math.exp2((self._best_at - now) / MEMORY)
-        if self.base < STRANGER * remembered:
-            self._born = now
         few = self.units < MANY * self.unit
         if few or self.base < remembered:
             return max(self.base, remembered)
         self._best, self._best_at = self.base, now
         return self.base
-
-    def _set_steps(self, best: float, now: float) -> None:
-        """How fast a fast pace grows, and where it starts: a young one makes bigger steps of both."""
-        youth = max(0.0, 1.0 - (now - self._born) / YOUNG)
-        scale = math.sqrt(best / (TYPICAL * self.unit))
-        self.slope = (SHARE + YOUNG_SHARE * youth) * self.unit * scale
-        self._dip = YOUNG_DIP * youth

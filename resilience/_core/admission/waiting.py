@@ -42,7 +42,7 @@ BUDGET_NAP = 0.25
 
 
 Head = tuple[bool, int, int, Lane, Queue]
-"""Who is served first: nobody who knocked in vain while others wait, then by turn, then by arrival."""
+"""Who is served first: nobody whose own fault it may be, then by turn, then by arrival."""
 
 
 class Waiting:
@@ -214,10 +214,10 @@ class Waiting:
                 self._line_up(heads, lane, queue)
         while heads:
             *_, lane, queue = heapq.heappop(heads)
-            ticket = queue.head()
+            ticket = self._next(lane, queue)
             if ticket is None:
                 continue
-            if not self._serve(ticket, lane, queue, now, grants, refusals):
+            if not self._serve(ticket, lane, now, grants, refusals):
                 self._refuse_late(lane, queue, now, refusals, served=True)
                 continue
             self._refuse_late(lane, queue, now, refusals, served=False)
@@ -246,23 +246,31 @@ class Waiting:
             lane.line(ticket).add(ticket)
 
     def _line_up(self, heads: list[Head], lane: Lane, queue: Queue) -> None:
-        head = queue.head()
-        if head is not None and self._is_in_vain(head, lane):
-            head = queue.next_probe()
+        head = self._next(lane, queue)
         if head is not None:  # arrival numbers are unique, so lanes are never compared
-            vain = self._is_in_vain(head, lane)
-            heapq.heappush(heads, (vain, self._turn[head.kind], head.order, lane, queue))
+            suspect = self._is_suspect(head, lane)
+            heapq.heappush(heads, (suspect, self._turn[head.kind], head.order, lane, queue))
+
+    def _next(self, lane: Lane, queue: Queue) -> Ticket | None:
+        """The oldest that is above suspicion; if there is none, the oldest."""
+        head = queue.head()
+        if head is None or not self._is_suspect(head, lane):
+            return head
+        return queue.first(lambda ticket: not self._is_suspect(ticket, lane)) or head
 
     @staticmethod
-    def _is_in_vain(ticket: Ticket, lane: Lane) -> bool:
-        """Whether it knocked at a closed door before: perhaps the fault is its own."""
-        return ticket.knocked and any(not gate.open for gate in lane.doors)
+    def _is_suspect(ticket: Ticket, lane: Lane) -> bool:
+        """Whether others go first: at a closed door all, at an open one until some have passed."""
+        return ticket.suspect and any(
+            not gate.open or not gate.has_proved(ticket)
+            for gate in lane.doors
+            if isinstance(gate, Gate)
+        )
 
-    def _serve(  # noqa: PLR0917  # private, and on a path where keywords cost
+    def _serve(  # private, and on a path where keywords cost
         self,
         ticket: Ticket,
         lane: Lane,
-        queue: Queue,
         now: Now,
         grants: list[Ticket],
         refusals: list[Ticket],
@@ -274,8 +282,6 @@ class Waiting:
             return True
         if not self._passable(ticket, lane, now):
             return False
-        if self._is_in_vain(ticket, lane):
-            ticket = queue.next_probe() or ticket
         self._grant(ticket, lane, now, grants)
         return True
 
