@@ -6,6 +6,7 @@ from typing import Any
 import anyio
 import pytest
 from pollers_kit import DOWN, EMPTY, NEVER, Provider, SlowStore, make_poller, paper_guard, stop_of
+from submit_kit import Shop
 
 from pollers import Health, Poller, StoreError
 from pollers.sinks import CallbackSink
@@ -93,6 +94,25 @@ def test_no_look_succeeds(run: Any, how: str) -> None:
 
             provider.always, provider.delay = None, 0.0
             await anyio.sleep(65.0)
+            assert poller.health().ok
+
+    run(main)
+
+
+def test_no_search_succeeds(run: Any) -> None:
+    """A submit whose reply was lost is looked for, and the text says that it is a search."""
+    shop = Shop()
+    shop.search_trouble = [DOWN] * 1000
+
+    async def main() -> None:
+        async with shop.poller() as poller:
+            await poller.submit(shop.lose)
+            await anyio.sleep(125.0)
+            [problem] = poller.health().problems
+            assert (problem.code, problem.about) == ("no_progress", "jobs of default")
+            assert problem.text.endswith(" s: the last search failed: down: not now")
+            shop.search_trouble.clear()
+            await anyio.sleep(35.0)
             assert poller.health().ok
 
     run(main)
