@@ -381,7 +381,10 @@ class Loop:
             await self._commit([], [Notice(type="stalled", at=self.engine.wall(), data=told)])
 
     def _resumed(self) -> list[Notice]:
-        stalled_for = self.stalls.works(self, anyio.current_time())
+        """What a look that succeeded means for the account."""
+        return self._no_longer_stalled(self.stalls.works(self, anyio.current_time()))
+
+    def _no_longer_stalled(self, stalled_for: float | None) -> list[Notice]:
         if stalled_for is None:
             return []
         data = {"stalled_for": round(stalled_for, 6)}
@@ -422,6 +425,8 @@ class Loop:
             for one in transitions:
                 self._apply(one.after)
             self.engine.news.tell_stored(max((row.seq for row in rows), default=0))
+            if relief := self._no_longer_stalled(self.stalls.over(anyio.current_time())):
+                await self._save([], relief)  # that was the last job of those that are held up
 
     @contextmanager
     def _writing(self) -> Iterator[Counter[str]]:
