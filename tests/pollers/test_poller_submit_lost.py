@@ -6,6 +6,7 @@ import anyio
 import pytest
 from pollers_kit import (
     BAD,
+    BUSY,
     DOWN,
     EMPTY,
     NEVER,
@@ -94,6 +95,20 @@ def test_a_refused_search_stalls_and_goes_on(run: Any) -> None:
         told = kinds(await stored(store))
         assert told[:4] == ["JobSubmitting", "PollerStalled", "JobWatching", "PollerResumed"]
         assert shop.searched == [0.0, 40.0, 80.0]
+
+    run(main)
+
+
+def test_a_search_that_a_quota_rejects_keeps_the_spacing(run: Any) -> None:
+    """It goes once more when the quota allows (after 2 s), and no sooner than calls may."""
+    shop = Shop()
+    shop.search_trouble = [BUSY, BUSY]
+
+    async def main() -> None:
+        async with shop.poller(source={"spacing": 3.0}) as poller:
+            await (await poller.submit(shop.lose)).result()
+        assert shop.searched == [0.0, 3.0, 6.0]
+        assert shop.asked_at[0] == 9.0
 
     run(main)
 

@@ -161,3 +161,9 @@ def test_a_source_has_its_own_guard_by_default() -> None:
 
     source = CallableSource(ask, **WORDS)
     assert (source.guard.policy.name, source.kind, source.provider) == ("http", "jobs", "custom")
+
+
+def test_a_search_is_an_async_function() -> None:
+    """As what asks is; said when the source is made, not when the first reply is lost."""
+    with pytest.raises(TypeError, match="is a sync function: a source asks with 'async def'"):
+        single("x", find_submitted=lambda intent: [intent.token])
