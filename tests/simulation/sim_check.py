@@ -15,8 +15,8 @@ from sim_world import FINAL_GRACE, GRACE, Row, World
 from pollers._core.model import EventRow, Job, State
 from resilience.testing import EPOCH
 
-SLACK = 45.0
-"""Seconds that a look may be under way at a deadline: 5 for a quota, 30 for the answer, a pause."""
+SLACK = 60.0
+"""Seconds that a look may be under way at a deadline: 30 for a quota, 30 for the answer."""
 
 TRACED = 60
 
