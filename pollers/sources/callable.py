@@ -158,7 +158,8 @@ class CallableSource:
 def _check_async(ask: Any) -> None:
     if not callable(ask):
         raise TypeError(f"{ask!r} can't be called: a source asks with an 'async def' function")
-    if inspect.isfunction(ask) and not inspect.iscoroutinefunction(inspect.unwrap(ask)):
+    plain = inspect.unwrap(ask, stop=inspect.iscoroutinefunction)
+    if inspect.isfunction(ask) and not inspect.iscoroutinefunction(plain):
         raise TypeError(f"{ask.__qualname__} is a sync function: a source asks with 'async def'")
 
 
