@@ -22,7 +22,7 @@ from pollers._core.tally import Tally, delay_of
 from pollers._log import fit_to_tell, log
 from pollers._submitting import Open, Submits
 from pollers._watch import INFINITE, Watch
-from pollers.observe import LookRecord, SaveRecord
+from pollers.observe import Doing, LookRecord, SaveRecord, SearchRecord
 from pollers.sources.base import Asked, Source
 from resilience import CallSettings, FatalError, Guard, QuotaError, ResilienceError
 
@@ -223,7 +223,8 @@ class Loop:
                 looks = self.watch.next_look() <= now
                 lost = self.submits.take(now, looks=looks)
                 if lost is not None:
-                    await self._search(lost)
+                    with self.engine.telling.doing("search", self.about):
+                        await self._search(lost)
                 elif looks:
                     with self.engine.telling.doing("look", self.about):
                         await self._look()
@@ -307,11 +308,16 @@ class Loop:
             with self._as_a_look():
                 matches = await self.submits.find(lost)
         except ResilienceError as error:
+            self._tell_search(asked, code=error.code, reason=error.reason or "error")
             if _is_refusal(error) or not isinstance(error, FatalError):
-                await self._look_failed(error)
+                await self._look_failed(error, "search")
                 return
-            lost.trouble = _trouble(error)  # this way of searching leads nowhere
+            lost.trouble = _trouble(error, "search")  # this way of searching leads nowhere
+            self._log_failure(error, "search", lost.due, quietly=lost.searches > 0)
             matches = ()
+        else:
+            reason = "no_search" if matches is None else None
+            self._tell_search(asked, found=len(matches or ()), reason=reason)
         now = anyio.current_time()
         self._hold_until = now + self.source.spacing
         if not (self._looks_fail and self.watch.jobs):  # of which this says nothing
@@ -319,7 +325,12 @@ class Loop:
         await self.submits.found(lost, matches, asked=asked)
         await self._commit([], self._resumed())
 
-    async def _look_failed(self, error: ResilienceError) -> None:
+    def _tell_search(self, asked: float, **found: Any) -> None:
+        if self.engine.telling.heard:
+            found |= {**self.about, "elapsed": anyio.current_time() - asked}
+            self.engine.telling.tell(SearchRecord(**found))
+
+    async def _look_failed(self, error: ResilienceError, what: Doing = "look") -> None:
         now = anyio.current_time()
         refused = _is_refusal(error)
         if isinstance(error, FatalError) and not refused and self.watch.split():
@@ -327,7 +338,7 @@ class Loop:
             return  # something in the batch is wrong: find out what, it must not hold up the rest
         if not self.tally.failures:
             self._failing_since = now
-        self.tally.failed(_trouble(error))
+        self.tally.failed(_trouble(error, what))
         pause = schedule.after_failure(
             self.tally.failures, hint=error.retry_after, longest=self.engine.pace.max_interval,
             draw=self.engine.chance(),
@@ -338,14 +349,20 @@ class Loop:
         else:
             self.watch.failed(now=now, retry_at=now)
             self._hold_until = now + max(pause, self.source.spacing)
-        tell = log.info if refused or self.tally.failures > 1 else log.warning  # once in a row
-        tell(
-            "pollers.look_failed", kind=self.source.kind, account=self.shard.account,
-            code=error.code, title=error.title, reason=error.reason,
-            retry_in=round(self._hold_until - now, 3),
-        )  # fmt: skip
+        quietly = refused or self.tally.failures > 1  # loudly once in a row
+        self._log_failure(error, what, self._hold_until, quietly=quietly)
         if refused:
             await self._refused(error, now)
+
+    def _log_failure(
+        self, error: ResilienceError, what: Doing, again_at: float, *, quietly: bool
+    ) -> None:
+        tell = log.info if quietly else log.warning
+        tell(
+            "pollers.look_failed", kind=self.source.kind, account=self.shard.account, what=what,
+            code=error.code, title=error.title, reason=error.reason,
+            retry_in=round(again_at - anyio.current_time(), 3),
+        )  # fmt: skip
 
     async def _refused(self, error: ResilienceError, now: float) -> None:
         if self.engine.settings.stops_when_refused:
@@ -364,7 +381,10 @@ class Loop:
             await self._commit([], [Notice(type="stalled", at=self.engine.wall(), data=told)])
 
     def _resumed(self) -> list[Notice]:
-        stalled_for = self.stalls.works(self, anyio.current_time())
+        """What a look that succeeded means for the account."""
+        return self._no_longer_stalled(self.stalls.works(self, anyio.current_time()))
+
+    def _no_longer_stalled(self, stalled_for: float | None) -> list[Notice]:
         if stalled_for is None:
             return []
         data = {"stalled_for": round(stalled_for, 6)}
@@ -405,6 +425,8 @@ class Loop:
             for one in transitions:
                 self._apply(one.after)
             self.engine.news.tell_stored(max((row.seq for row in rows), default=0))
+            if relief := self._no_longer_stalled(self.stalls.over(anyio.current_time())):
+                await self._save([], relief)  # that was the last job of those that are held up
 
     @contextmanager
     def _writing(self) -> Iterator[Counter[str]]:
@@ -484,9 +506,9 @@ class _Pick:
         return self._loop.watch.asked(remote_id)
 
 
-def _trouble(error: ResilienceError) -> str:
-    """Why a look failed."""
-    return fit_to_tell(f"the last look failed: {error.code or error.reason}: {error.message}")
+def _trouble(error: ResilienceError, what: Doing) -> str:
+    """Why a look or a search failed."""
+    return fit_to_tell(f"the last {what} failed: {error.code or error.reason}: {error.message}")
 
 
 def _is_refusal(error: ResilienceError) -> bool:

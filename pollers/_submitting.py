@@ -51,7 +51,7 @@ class Open:
         self.lost_at = self.due = math.inf
         self.searches = 0
         self.successor: Job | None = None
-        """The job that it turned out to be."""
+        """The job that has its id already; where we say what the id is, itself."""
         self.trouble = LEFT_BEHIND
 
 
@@ -255,8 +255,7 @@ class Submits:
                 return None
             at = self._loop.engine.wall()
             other = await self._loop.engine.store.find(self._loop.key(remote_id))
-            if other is not None and other.rid != rid:
-                one.successor = other
+            one.successor = other
             return core.settled(one.job, remote_id, other, at=at, at_once=at_once)
 
         await to_its_end(partial(self._loop.change, decide))

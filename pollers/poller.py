@@ -64,7 +64,7 @@ class Poller:
             submit whose reply was lost is searched for.
         final_grace: seconds after its deadline that a job waits for a last look, if the API gives
             none just then (an outage, a quota); after that it expires without.
-        observe: gets records of looks, saves and deliveries, and the state now and then.
+        observe: gets records of looks, searches, saves and deliveries, and the state now and then.
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
 
@@ -200,8 +200,8 @@ class Poller:
           sent, each one request for most kinds.
         * ``batch``: jobs that one request can ask for.  ``batch_fill``: the part of what a request
           could have asked for (all live jobs, or a batch) that it did ask for; None without requests.
-        * ``looked_at``: when a look last succeeded.  ``failures``: looks that failed since, in a row,
-          and ``trouble``: why the last one did.
+        * ``looked_at``: when a look or a search last succeeded.  ``failures``: those that failed since,
+          in a row, and ``trouble``: why the last one did.
         * ``stalled``: whether the API refuses its account.
         * ``learned``: how many ends count of those that taught it how long jobs take.
         * ``callbacks``: ``heard`` since the poller was made, by job; of these ``strange`` ones, about

@@ -39,7 +39,7 @@ class CallableSource:
 
     Raises:
         ValueError: a word is in two lists.
-        TypeError: ``ask`` is not an async function.
+        TypeError: ``ask`` or ``find_submitted`` is not an async function.
     """
 
     def __init__(
@@ -60,12 +60,7 @@ class CallableSource:
         deployment: str = "local",
         kind: str = "jobs",
     ) -> None:
-        if not callable(ask):
-            raise TypeError(f"{ask!r} can't be called: a source asks with an 'async def' function")
-        if inspect.isfunction(ask) and not inspect.iscoroutinefunction(inspect.unwrap(ask)):
-            raise TypeError(
-                f"{ask.__qualname__} is a sync function: a source asks with 'async def'"
-            )
+        _check_async(ask)
         if batch < 1:
             raise ValueError(f"batch={batch!r}: at least 1 id per call")
         self.provider = provider
@@ -83,6 +78,7 @@ class CallableSource:
         self._free_at = -math.inf
         """Loop time from which the next call may go."""
         if find_submitted is not None:
+            _check_async(find_submitted)
             self.find_submitted = partial(self._find, find_submitted)
 
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
@@ -90,15 +86,11 @@ class CallableSource:
         asked: list[str] = []
 
         async def look() -> Any:
-            # a look that a quota rejected goes once more, and the guard knows nothing of the spacing;
-            # of a clock that is another loop's, no more than the spacing can be left
-            left = min(self._free_at - anyio.current_time(), self.spacing)
-            if left > 0:
-                await anyio.sleep(left)
+            await self._spaced()
             asked[:] = pick(self.batch)
             if not asked:
                 return None
-            self._free_at = anyio.current_time() + self.spacing
+            self._sent()
             answer = await self._ask(asked[0] if self.batch == 1 else list(asked))
             if self.batch > 1 and not isinstance(answer, Mapping | None):
                 raise TypeError(
@@ -125,8 +117,23 @@ class CallableSource:
         return str(found) if isinstance(found, (str, int)) else None
 
     async def _find(self, find: Find, intent: Intent) -> Iterable[Match | str]:
+        async def search() -> Any:
+            await self._spaced()
+            self._sent()
+            return await find(intent)
+
         guard = self.guard.options(endpoint=f"{self.kind}_submitted", idempotent=True)
-        return await guard.call(find, intent)
+        return await guard.call(search)
+
+    async def _spaced(self) -> None:
+        """What a quota rejected goes once more, and the guard knows nothing of the spacing."""
+        # of a clock that is another loop's, no more than the spacing can be left
+        left = min(self._free_at - anyio.current_time(), self.spacing)
+        if left > 0:
+            await anyio.sleep(left)
+
+    def _sent(self) -> None:
+        self._free_at = anyio.current_time() + self.spacing
 
     def _sighting(self, remote_id: str, answer: Any) -> Sighting:
         if isinstance(answer, (str, int)):
@@ -146,6 +153,14 @@ class CallableSource:
             "pollers.no_status", kind=self.kind, account=self.guard.account, field=self._status,
             hint=hint,
         )  # fmt: skip
+
+
+def _check_async(ask: Any) -> None:
+    if not callable(ask):
+        raise TypeError(f"{ask!r} can't be called: a source asks with an 'async def' function")
+    plain = inspect.unwrap(ask, stop=inspect.iscoroutinefunction)
+    if inspect.isfunction(ask) and not inspect.iscoroutinefunction(plain):
+        raise TypeError(f"{ask.__qualname__} is a sync function: a source asks with 'async def'")
 
 
 def _field(answer: Any, name: str) -> Any:

@@ -167,9 +167,9 @@ class Provider:
         process.step("ask", kind, *ids)
         self.requests += 1
         asked, number = anyio.current_time(), len(self.trace.lines)
-        self._check(process, account, kind, ids, asked)
-        body, fault = self._trouble(self.accounts[account], ids, asked)
-        await anyio.sleep(self.delay / 2.0 + self._extra(fault))
+        self.check(process, account, kind, ids, asked)
+        body, fault = self.trouble(self.accounts[account], ids, asked)
+        await anyio.sleep(self.delay / 2.0 + self.extra(fault))
         here = anyio.current_time()
         seen = {one: self.lives[one].status(here) for one in ids}
         for one in ids:
@@ -181,22 +181,23 @@ class Provider:
         if fault in ("reset", "timeout"):
             raise ConnectionResetError("gone") if fault == "reset" else TimeoutError
         if body is not None:
-            self._keep_away(process, account, kind, body, told)
+            self.keep_away(process, account, kind, body, told)
             return body
         for one, status in seen.items():
             self.answers[one].append(Answer(process, number, asked, told, status))
         return seen
 
-    def _check(
-        self, process: Process, account: str, kind: str, ids: Sequence[str], now: float
-    ) -> None:
+    def check(
+        self, process: Process, account: str, kind: str, ids: Sequence[str], now: float,
+        *, endpoint: str | None = None,
+    ) -> None:  # fmt: skip
         source = (process.number, account, kind)
         if now < self._asked_at.get(source, -math.inf) + self.spacing - EPSILON:
             self.trace.blame(f"process {process.number} asks before the stated spacing is over")
         self._asked_at[source] = now
         if now > process.leaves_at + EPSILON:
             self.trace.blame(f"process {process.number} is being left, and begins a look")
-        for scope in (account, f"{account}/{kind}"):
+        for scope in (account, f"{account}/{endpoint or kind}"):
             since, until = self._not_before.get((process.number, scope), (math.inf, -math.inf))
             # it may have been let go before that was said, and have waited for the spacing since
             if since + self.spacing <= now < until - EPSILON:
@@ -208,7 +209,7 @@ class Provider:
         if len(set(ids)) != len(ids):
             self.trace.blame(f"{ids}: a job is in a batch twice")
 
-    def _keep_away(
+    def keep_away(
         self, process: Process, account: str, kind: str, body: dict[str, Any], now: float
     ) -> None:
         """What was told by the server holds from each answer; what the policy says, from the first."""
@@ -220,7 +221,7 @@ class Provider:
         elif now >= known:
             self._not_before[key] = (now, now + pause)
 
-    def _trouble(
+    def trouble(
         self, account: Account, ids: Sequence[str], now: float
     ) -> tuple[dict[str, Any] | None, str | None]:
         """A body with a code, or something else that is wrong with this request, or nothing."""
@@ -238,5 +239,5 @@ class Provider:
             code = fault
         return None if code is None else {"code": code, "msg": f"it is {code}"}, None
 
-    def _extra(self, fault: str | None) -> float:
+    def extra(self, fault: str | None) -> float:
         return {"late": self.chance.uniform(1.0, 25.0), "hang": 10_000.0}.get(fault or "", 0.0)

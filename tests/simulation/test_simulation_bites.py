@@ -11,14 +11,16 @@ import pytest
 from msgspec.structs import replace
 from sim_check import play
 
-from pollers import _loop, _relay, _watch
+from pollers import Intent, _loop, _relay, _submitting, _watch
 from pollers._core.table import Watched
 from pollers._loop import Loop
 from pollers._relay import Relay
+from pollers._submitting import Submits
 from pollers._watch import Watch
 from pollers.poller import Poller
 from pollers.sources import CallableSource
 from pollers.store import MemoryStore
+from resilience import ResilienceError
 
 MOST = 400
 """Seeds within which it must be found; most are found at once."""
@@ -131,6 +133,7 @@ def a_failed_request_is_a_missing_job(patch: Patch) -> None:
         try:
             return await look(self, guard, pick)
         except Exception:
+            await anyio.sleep(0.1)  # a door that is shut would be asked for ever at one instant
             return {}
 
     patch.setattr(CallableSource, "look", blind)
@@ -211,6 +214,124 @@ def an_absence_is_never_over(patch: Patch) -> None:
     since: Any = Watched.missing_since
     again = property(since.fget, lambda one, at: at is None or since.fset(one, at))
     patch.setattr(Watched, "missing_since", again)
+
+
+# -- submits ------------------------------------------------------------------------------------
+
+
+@breaks
+def the_intent_is_stored_after_the_call(patch: Patch) -> None:
+    submit = Submits.submit
+
+    async def late(self: Any, upload: Any, new: Any) -> Any:
+        answer = await upload(Intent(
+            rid=0, token=new.key.remote_id, created_at=new.created_at, kind=new.key.kind,
+            account=new.key.account, data=new.data,
+        ))  # fmt: skip
+        return await submit(self, lambda _: answer, new)
+
+    patch.setattr(Submits, "submit", late)
+
+
+@breaks
+def what_got_no_reply_is_submitted_again(patch: Patch) -> None:
+    called = _submitting.called
+
+    async def twice(upload: Any, intent: Any) -> Any:
+        try:
+            return await called(upload, intent)
+        except Exception:
+            return await called(upload, intent)
+
+    patch.setattr(_submitting, "called", twice)
+
+
+@breaks
+def a_lost_reply_is_a_refusal(patch: Patch) -> None:
+    patch.setattr(_submitting, "surely_not_done", lambda _: True)
+
+
+@breaks
+def the_first_of_several_is_taken(patch: Patch) -> None:
+    matches = _submitting.as_matches
+    patch.setattr(_submitting, "as_matches", lambda found: matches(found)[:1])
+
+
+@breaks
+def what_a_search_finds_is_overlooked(patch: Patch) -> None:
+    patch.setattr(_submitting, "as_matches", lambda _: [])
+
+
+@breaks
+def a_search_that_failed_has_found_nothing(patch: Patch) -> None:
+    find = Submits.find
+
+    async def blind(self: Any, one: Any) -> Any:
+        try:
+            return await find(self, one)
+        except ResilienceError:
+            return ()
+
+    patch.setattr(Submits, "find", blind)
+
+
+@breaks
+def it_is_given_up_too_soon(patch: Patch) -> None:
+    found = Submits.found
+
+    async def soon(self: Any, one: Any, matches: Any, *, asked: float) -> None:
+        await found(self, one, matches, asked=asked + 5.0)
+
+    patch.setattr(Submits, "found", soon)
+
+
+@breaks
+def it_is_searched_for_while_it_is_called(patch: Patch) -> None:
+    add = Submits.add
+
+    def at_once(self: Any, job: Any) -> None:
+        add(self, job)
+        if job.state == "submitting":
+            self._search_at(self._open[job.rid], anyio.current_time())
+
+    patch.setattr(Submits, "add", at_once)
+
+
+@breaks
+def what_an_earlier_process_submitted_is_forgotten(patch: Patch) -> None:
+    lose = Submits._lose
+
+    def only_ours(self: Any, one: Any) -> None:
+        if one.is_calling:
+            lose(self, one)
+
+    patch.setattr(Submits, "_lose", only_ours)
+
+
+@breaks
+def a_call_that_is_cancelled_is_forgotten(patch: Patch) -> None:
+    call = Submits._call
+
+    async def silent(self: Any, upload: Any, one: Any) -> Any:
+        try:
+            return await call(self, upload, one)
+        except anyio.get_cancelled_exc_class():
+            one.is_calling = False
+            raise
+
+    patch.setattr(Submits, "_call", silent)
+
+
+@breaks
+def what_is_found_is_searched_for_still(patch: Patch) -> None:
+    def changed(self: Any, job: Any) -> None:
+        one = self._open.get(job.rid)
+        if one is not None:
+            one.job, one.is_calling = job, False
+            one.handle.point_at(job)
+
+    patch.setattr(Submits, "changed", changed)
+    patch.setattr(Submits, "holds", lambda self, rid: rid in self._open)
 
 
 # -- the relay ----------------------------------------------------------------------------------
