@@ -19,9 +19,10 @@ from pollers import (
     State,
     SubmitUncertain,
 )
-from pollers import _loop as module
+from pollers import _ledger as module
 from pollers._core.callbacks import LATE, Loss
 from pollers._core.model import Phase
+from pollers._queue import Hand
 from pollers._watch import INFINITE, Pace, Watch
 from pollers.observe import LookRecord, Record, SaveRecord
 from pollers.store import MemoryStore
@@ -344,10 +345,9 @@ def watch_of(*names: str, **settings: Any) -> Watch:
 
 
 def look(watch: Watch, now: float, phase: Phase = Phase.PENDING, **settings: Any) -> list[str]:
-    picked = watch.pick(10, now=now, **settings)
-    watch.saw(
-        {one: Sighting(remote_id=one, phase=phase) for one in picked}, asked=now, now=now, wall=now
-    )
+    picked = watch.pick(hand := Hand(), 10, now=now, **settings)
+    seen = {one: Sighting(remote_id=one, phase=phase) for one in picked}
+    watch.saw(hand, seen, now=now, wall=now)
     return picked
 
 

@@ -10,6 +10,7 @@ from pollers_kit import NEVER, Provider, make_poller, now, paper_guard, results
 
 from pollers import JobSucceeded, Poller
 from pollers._core.model import Job, JobKey, Phase, Shard, Sighting, State
+from pollers._queue import Hand
 from pollers._watch import Pace, Watch
 from pollers.store import MemoryStore
 
@@ -289,13 +290,14 @@ class Hall:
         self.looked[name] = []
 
     def second(self, at: float) -> list[str]:
-        picked = self.watch.pick(self.batch, now=at)
+        hand = Hand()
+        picked = self.watch.pick(hand, self.batch, now=at)
         seen = {}
         for name in picked:
             self.looked[name].append(at)
             phase = Phase.SUCCEEDED if self.ends[name] <= at else Phase.PENDING
             seen[name] = Sighting(remote_id=name, phase=phase)
-        for rid, _ in self.watch.saw(seen, asked=at, now=at, wall=at):
+        for rid, _ in self.watch.saw(hand, seen, now=at, wall=at):
             if self.ends[f"j{rid}"] <= at or self.deadlines.get(rid, NEVER) <= at:
                 self.watch.remove(rid)
         return picked
@@ -365,7 +367,7 @@ def test_the_order_does_not_grow() -> None:
         hall.add(rid, 0.0, NEVER)
     for at in range(1, 1000):
         hall.second(float(at))
-    turns = hall.watch._turns
+    turns = hall.watch.queue.turns
     assert turns.held_up
     assert len(turns._rota) + len(turns._waiting) + len(turns._later) <= 5 * 400
 
@@ -377,8 +379,8 @@ def test_the_limit_is_forgotten_when_all_fits_again() -> None:
         hall.add(rid, 0.0, 100.0 if rid > 20 else NEVER)
     for at in range(1, 400):
         hall.second(float(at))
-    assert not hall.watch._turns.held_up
-    assert hall.watch._turns.shadow_price == 0.25
+    assert not hall.watch.queue.turns.held_up
+    assert hall.watch.queue.turns.shadow_price == 0.25
     assert len(hall.watch.jobs) == 20
 
 

@@ -13,7 +13,8 @@ from pollers._core import calendar, turns
 from pollers._core.calendar import PART, Calendar
 from pollers._core.model import Phase
 from pollers._core.table import BLOCK, Index, Table
-from pollers._watch import SET_ASIDE, Pace, Watch
+from pollers._queue import SET_ASIDE, Hand
+from pollers._watch import Pace, Watch
 
 
 def row(rid: int, **more: Any) -> Job:
@@ -39,10 +40,9 @@ def held_by(jobs: int) -> int:
             watch.add(row(rid, deadline=9e9, status="UNPARSE"), now=5.0, wall=1.0, first_look=5.05)
         for at in range(jobs // 200):
             now = 6.0 + at / 5.0
-            seen = {
-                one: running(one, duration=30.0 + at, size=now) for one in watch.pick(200, now=now)
-            }
-            assert watch.saw(seen, asked=now, now=now, wall=now) == []
+            picked = watch.pick(hand := Hand(), 200, now=now)
+            seen = {one: running(one, duration=30.0 + at, size=now) for one in picked}
+            assert watch.saw(hand, seen, now=now, wall=now) == []
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
     finally:
@@ -201,19 +201,19 @@ def test_a_crowd_of_dear_jobs_is_passed_over_once() -> None:
         asked += 1
         return one.rid > 10
 
-    watch = Watch(Pace(), 20, lambda: 0.0)
+    watch = Watch(Pace(grace=1000.0), 20, lambda: 0.0)
     for rid in range(1, 20_011):
         watch.add(row(rid), now=0.0, wall=0.0, first_look=0.05)
     served: list[str] = []
     most = 0
     for at in range(1, 201):
         before = asked
-        picked = watch.pick(20, now=float(at), dear=dear)
+        picked = watch.pick(hand := Hand(), 20, now=float(at), dear=dear)
         most = max(most, asked - before)
-        costly = [one.remote_id for one in watch.picked if one.rid > 10]
+        costly = [one.remote_id for one in hand.picked if one.rid > 10]
         assert len(costly) == 1
         served += costly
-        watch.saw({}, asked=float(at), now=float(at), wall=float(at))
+        watch.saw(hand, {}, now=float(at), wall=float(at))
         assert len(picked) == (1 if 1 < at < 100 else 11)
     assert most <= SET_ASIDE * 20 + 20 + 2
     assert len(set(served)) == 200
@@ -226,16 +226,16 @@ def test_an_odd_job_has_its_turn_among_many_dear_ones() -> None:
         watch.add(row(rid), now=0.0, wall=0.0, first_look=0.05)
     alone = []
     for at in range(1, 60):
-        picked = watch.pick(20, now=float(at), dear=lambda one: one.rid > 1)
+        picked = watch.pick(hand := Hand(), 20, now=float(at), dear=lambda one: one.rid > 1)
         if picked == [row(1).key.remote_id]:
             alone.append(at)
-            watch.failed(now=float(at), retry_at=at + 10.0, odd=True)
+            watch.failed(hand, now=float(at), retry_at=at + 10.0, odd=True)
         elif at == 1:
             assert picked[0] == row(1).key.remote_id
-            watch.failed(now=1.0, retry_at=11.0, odd=True)
+            watch.failed(hand, now=1.0, retry_at=11.0, odd=True)
         else:
             assert len(picked) == 1
-            watch.saw({}, asked=float(at), now=float(at), wall=float(at))
+            watch.saw(hand, {}, now=float(at), wall=float(at))
     assert alone == [11, 21, 31, 41, 51]
 
 

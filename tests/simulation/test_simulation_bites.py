@@ -11,9 +11,10 @@ import pytest
 from msgspec.structs import replace
 from sim_check import play
 
-from pollers import _loop, _relay, _watch
+from pollers import _ledger, _loop, _relay, _watch
 from pollers._core.table import Watched
-from pollers._loop import Loop
+from pollers._ledger import Ledger
+from pollers._queue import Hand, Queue
 from pollers._relay import Relay
 from pollers._watch import Watch
 from pollers.poller import Poller
@@ -72,7 +73,7 @@ def a_job_may_end_while_it_is_looked_at(patch: Patch) -> None:
         found = (step(rows[rid]) for rid, step in steps if rid in rows)
         return [one for one in found if one is not None]
 
-    patch.setattr(Loop, "_taken", taken)
+    patch.setattr(Ledger, "_taken", taken)
 
 
 @breaks
@@ -91,12 +92,12 @@ def what_has_ended_is_looked_at_again(patch: Patch) -> None:
         if job.state.ended:
             self.engine.news.tell_ended(job.rid)
 
-    patch.setattr(Loop, "_apply", apply)
+    patch.setattr(Ledger, "_apply", apply)
 
 
 @breaks
 def a_commit_can_be_cancelled_by_half(patch: Patch) -> None:
-    patch.setattr(_loop.anyio, "CancelScope", lambda **_: anyio.fail_after(None))
+    patch.setattr(_ledger.anyio, "CancelScope", lambda **_: anyio.fail_after(None))
 
 
 @breaks
@@ -106,7 +107,7 @@ def cancelling_and_looking_commit_at_once(patch: Patch) -> None:
 
         async def __aexit__(self, *_: object) -> None: ...
 
-    patch.setattr(_loop.anyio, "Lock", NoLock)
+    patch.setattr(_ledger.anyio, "Lock", NoLock)
 
 
 @breaks
@@ -156,23 +157,24 @@ def the_spacing_is_forgotten(patch: Patch) -> None:
 
 @breaks
 def half_of_a_refused_batch_is_lost(patch: Patch) -> None:
-    split = Watch.split
+    split = Queue.split
 
-    def half(self: Any) -> bool:
-        done = split(self)
+    def half(self: Any, hand: Hand) -> bool:
+        done = split(self, hand)
         if done:
-            self._batches.pop()
+            self._halves.pop()
         return done
 
-    patch.setattr(Watch, "split", half)
+    patch.setattr(Queue, "split", half)
 
 
 @breaks
 def a_slow_answer_counts_as_one_after_the_deadline(patch: Patch) -> None:
     saw = Watch.saw
 
-    def late(self: Any, sightings: Any, *, asked: float, now: float, wall: float) -> Any:
-        return saw(self, sightings, asked=now, now=now, wall=wall)
+    def late(self: Any, hand: Hand, sightings: Any, *, now: float, wall: float) -> Any:
+        hand.asked_at = now
+        return saw(self, hand, sightings, now=now, wall=wall)
 
     patch.setattr(Watch, "saw", late)
 
