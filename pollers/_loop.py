@@ -67,8 +67,8 @@ class Loop:
         self._nudge = anyio.Event()
         self._hands: set[Hand] = set()
         """Of the looks that are under way."""
-        self._at_door = False
-        """Whether a request that was begun has not gone yet: another one would be no sooner."""
+        self._at_door: Hand | Open | None = None
+        """Who has begun and not gone yet: another one would be no sooner."""
         self._hold_until = 0.0
         """Nothing may go before."""
         self._failed_at = -INFINITE
@@ -103,13 +103,12 @@ class Loop:
             await self._sleep()
             # a commit is shielded, so this may be the first to learn that the poller is being left
             await anyio.lowlevel.checkpoint_if_cancelled()
-            now, wall = anyio.current_time(), self.engine.wall()
+            now = anyio.current_time()
             if now >= self._hold_until and not self._is_busy:
                 self._begin_request(now, begin)
-            over = self.watch.overdue(
-                now=now, wall=wall, blocked=self.tally.trouble, since=self._failing_since
-            )
-            await self.ledger.commit(over)
+            self.watch.tidy(now)
+            if self._is_quiet:
+                await self._expire()
             self._tell_of_callbacks()
 
     async def _sleep(self) -> None:
@@ -117,18 +116,34 @@ class Loop:
             self._nudge = anyio.Event()
             request = min(self.watch.next_look(), self.submits.next_at())
             request = INFINITE if self._is_busy else max(request, self._hold_until)
-            left = min(request, self.watch.next_overdue()) - anyio.current_time()
+            expiry = self.watch.next_expiry() if self._is_quiet else INFINITE
+            left = min(request, expiry, self.watch.next_chore()) - anyio.current_time()
             if left <= 0:
                 return
             with anyio.move_on_after(left if left < INFINITE else None):
                 await self._nudge.wait()
+
+    async def _expire(self) -> None:
+        """Give up what is overdue, after each look: what is under way may tell that looks work."""
+        over = self.watch.overdue(
+            self._hands, now=anyio.current_time(), wall=self.engine.wall(),
+            blocked=self.tally.trouble, since=self._failing_since,
+        )  # fmt: skip
+        await self.ledger.commit(over)
 
     # -- requests -----------------------------------------------------------------------------
 
     @property
     def _is_busy(self) -> bool:
         """Whether no request may begin, however long one is due."""
-        return self._at_door or len(self._hands) >= getattr(self.source, "looks_at_once", 1)
+        return self._at_door is not None or len(self._hands) >= getattr(
+            self.source, "looks_at_once", 1
+        )
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether no request is under way."""
+        return self._at_door is None and not self._hands
 
     def _hold(self, seconds: float) -> None:
         self._hold_until = max(self._hold_until, anyio.current_time() + seconds)
@@ -138,20 +153,23 @@ class Loop:
         looks = self.watch.next_look() <= now
         lost = self.submits.take(now, looks=looks)
         if lost is not None:
-            self._at_door = True
+            self._at_door = lost
             begin(self._search, lost)
         elif looks:
-            self._at_door = True
-            begin(self._look, Hand())
+            self._at_door = hand = Hand()
+            begin(self._look, hand)
 
     def pick(self, hand: Hand, count: int, dear: Callable[[Asked], bool] | None) -> list[str]:
         """The jobs of a look that goes now."""
         self._hold(self.source.spacing)
-        self._leave_door()
+        self._leave_door(hand)
+        elsewhere = sum(len(other.picked) for other in self._hands if other is not hand)
+        hand.room = min(self.source.batch, len(self.watch.jobs) - elsewhere)
         return self.watch.pick(hand, count, now=anyio.current_time(), dear=dear)
 
-    def _leave_door(self) -> None:
-        self._at_door = False
+    def _leave_door(self, who: Hand | Open) -> None:
+        if self._at_door is who:
+            self._at_door = None
         self.nudge()
 
     async def _look(self, hand: Hand) -> None:
@@ -159,9 +177,11 @@ class Loop:
         try:
             with self.engine.telling.doing("look", self.about):
                 await self._look_once(hand)
+            await self._expire()
+            self._tell_of_callbacks()
         finally:
             self._hands.remove(hand)
-            self._leave_door()
+            self._leave_door(hand)
 
     async def _look_once(self, hand: Hand) -> None:
         self.tally.due(anyio.current_time())
@@ -187,7 +207,6 @@ class Loop:
         self.tally.looked(jobs, delays, now)
         self._tell_look(hand, jobs, now, delays=tuple(delays))
         await self.ledger.commit(steps, self._resumed(hand.asked_at))
-        self._tell_of_callbacks()
 
     def _tell_look(self, hand: Hand, jobs: int, now: float, **found: Any) -> None:
         if self.engine.telling.heard:
@@ -214,16 +233,14 @@ class Loop:
     def _count_asked(self, hand: Hand) -> int:
         jobs = len(hand.picked)
         if jobs:  # else it was refused before anybody was asked
-            elsewhere = sum(len(other.picked) for other in self._hands) - jobs
-            room = min(self.source.batch, len(self.watch.jobs) - elsewhere)
-            self.tally.asked(jobs, max(jobs, room), hand.asked_at)
+            self.tally.asked(jobs, max(jobs, hand.room), hand.asked_at)
         return jobs
 
     async def _search(self, lost: Open) -> None:
         try:
             await self._search_once(lost)
         finally:
-            self._leave_door()
+            self._leave_door(lost)
 
     async def _search_once(self, lost: Open) -> None:
         """Look for a job whose submit had no reply that we know of."""

@@ -20,12 +20,14 @@ Dear = Callable[[Watched], bool]
 class Hand:
     """The jobs of one look, from when they are picked until it is known what came of it."""
 
-    __slots__ = ("asked_at", "costly", "half", "picked")
+    __slots__ = ("asked_at", "costly", "half", "picked", "room")
 
     def __init__(self) -> None:
         self.picked: list[Watched] = []
         self.asked_at = math.inf
         """When they were picked; not yet, if infinite."""
+        self.room = 0
+        """How many it could have had."""
         self.costly: Watched | None = None
         """The one of them that costs a request of its own."""
         self.half: list[int] = []

@@ -25,9 +25,6 @@ AT_ONCE = 1.0
 TOLD_LATE = 0.1
 """A callback is taken to come so late, as a part of the age that the job has then, or sooner."""
 
-ASKED_FOR = 1.0
-"""Seconds until an overdue job is looked after again that a look asks for just then."""
-
 REPLANNED = 200
 REPLAN_EVERY = 0.01
 """Seconds between so many jobs and the next, when polling takes over from callbacks."""
@@ -129,9 +126,14 @@ class Watch:
         """When the next job is due."""
         return self.queue.next_at()
 
-    def next_overdue(self) -> float:
-        """When something other than a look is next to be done (``overdue``)."""
-        return min(self.next_expiry(), self.callbacks.next_verdict(), self._replan_at)
+    def next_chore(self) -> float:
+        """When there is something to tidy."""
+        return min(self.callbacks.next_verdict(), self._replan_at)
+
+    def tidy(self, now: float) -> None:
+        """Draw conclusions from callbacks that did not come."""
+        self.callbacks.settle(now)
+        self._replan(now)
 
     def next_expiry(self) -> float:
         """When the next job has waited long enough for its last look."""
@@ -221,35 +223,49 @@ class Watch:
             again = one.deadline if now < one.deadline < retry_at else retry_at
             self.queue.add(one.slot, again)
 
-    def overdue(self, *, now: float, wall: float, blocked: str | None, since: float) -> list[Step]:
+    def overdue(
+        self,
+        hands: Iterable[Hand] = (),
+        *,
+        now: float,
+        wall: float,
+        blocked: str | None,
+        since: float,
+    ) -> list[Step]:
         """Jobs whose deadline is past and whose last look can't come about.
 
         ``blocked`` says why, and ``since`` from when on looks failed.  That must be the final grace,
-        too: a laptop that wakes up has deadlines behind it, and no network yet.
+        too: a laptop that wakes up has deadlines behind it, and no network yet.  Those in the
+        ``hands`` of looks have theirs just now.
         """
-        self.callbacks.settle(now)
-        self._replan(now)
+        if self._overdue.first() > now:
+            return []
         over: list[Step] = []
         given_up = since + self._pace.final_grace
+        asked_for = {one.rid for hand in hands for one in hand.picked}
+        again_now: list[int] = []
         while self._overdue.first() <= now:
             one = Watched(self.jobs, self._overdue.take())
-            is_asked_for = self.jobs.place[one.slot] == OUT
-            if not is_asked_for and (one.odd or (blocked and now >= given_up)):
+            if one.rid in asked_for:
+                again_now.append(one.slot)
+                continue
+            if one.odd or (blocked and now >= given_up):
                 ending = partial(
                     expire, reason="deadline", at=wall, looks=one.looks, cause=blocked,
                     children=self._children.get(one.rid, ()),
                 )  # fmt: skip
                 over.append((one.rid, ending))
+                self.jobs.place[one.slot] = OUT  # no look may take it while that is being stored
                 self._put_off[one.slot] = (
                     INFINITE  # it may stand there twice: for the job before, too
                 )
                 continue
-            if is_asked_for:  # a moment longer, and it is known how it is
-                again = now + ASKED_FOR
-            else:  # if looks work, its own is due: wait for it
-                again = given_up if blocked else now + max(self._pace.final_grace, 1.0)
+            # if looks work, its own is due: wait for it
+            again = given_up if blocked else now + max(self._pace.final_grace, 1.0)
             self._put_off[one.slot] = again
             self._overdue.add(one.slot, again)
+        for slot in again_now:
+            self._overdue.add(slot, self._over_at(slot))
         return over
 
     def _replan(self, now: float) -> None:

@@ -373,7 +373,7 @@ def test_polling_takes_over_from_callbacks_for_dear_jobs_too() -> None:
     assert watch.next_look() > 430.0
     watch.callbacks.loss = Loss(600.0)
     watch.callbacks.takes_over = True
-    watch.overdue(now=400.0, wall=400.0, blocked=None, since=0.0)
+    watch.tidy(400.0)
     soon = [watch.jobs.at[one.slot] for one in watch.jobs.values()]
     assert max(soon) <= 431.0
 

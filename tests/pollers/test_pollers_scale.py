@@ -247,7 +247,7 @@ def test_deadlines_of_jobs_that_ended_are_forgotten() -> None:
     watch = Watch(Pace(final_grace=30.0), 20, lambda: 0.0)
     for rid in range(1, 101):
         watch.add(row(rid, deadline=500.0), now=0.0, wall=0.0, first_look=0.05)
-    assert watch.next_overdue() == 530.0
+    assert watch.next_expiry() == 530.0
     for rid in range(1, 101):
         watch.remove(rid)
     watch.add(row(101, deadline=500.0), now=0.0, wall=0.0, first_look=0.05)
@@ -256,11 +256,11 @@ def test_deadlines_of_jobs_that_ended_are_forgotten() -> None:
     ]
     watch.remove(101)
     watch.add(row(101, deadline=800.0), now=0.0, wall=0.0, first_look=0.05)
-    assert watch.next_overdue() == 830.0
+    assert watch.next_expiry() == 830.0
     assert watch.overdue(now=829.9, wall=829.9, blocked="down", since=0.0) == []
     (over,) = watch.overdue(now=830.0, wall=830.0, blocked="down", since=0.0)
     assert over[0] == 101
-    assert watch.next_overdue() == float("inf")
+    assert watch.next_expiry() == float("inf")
 
 
 def test_an_overdue_job_whose_look_may_come_is_waited_for() -> None:
@@ -268,9 +268,9 @@ def test_an_overdue_job_whose_look_may_come_is_waited_for() -> None:
     watch = Watch(Pace(final_grace=30.0), 20, lambda: 0.0)
     watch.add(row(1, deadline=100.0), now=0.0, wall=0.0, first_look=0.05)
     assert watch.overdue(now=130.0, wall=130.0, blocked=None, since=0.0) == []
-    assert watch.next_overdue() == 160.0
+    assert watch.next_expiry() == 160.0
     assert watch.overdue(now=160.5, wall=160.5, blocked=None, since=0.0) == []
-    assert watch.next_overdue() == 190.5
+    assert watch.next_expiry() == 190.5
     assert [rid for rid, _ in watch.overdue(now=190.5, wall=190.5, blocked="down", since=0.0)] == [
         1
     ]
@@ -282,7 +282,7 @@ def test_a_job_expires_once_though_its_slot_had_another_of_that_second() -> None
     last = PART + 100
     for rid in range(1, last + 1):
         watch.add(row(rid, deadline=10.0), now=0.0, wall=0.0, first_look=0.05)
-    assert watch.next_overdue() == 40.0
+    assert watch.next_expiry() == 40.0
     watch.remove(last)
     watch.add(row(last + 1, deadline=10.2), now=0.0, wall=0.0, first_look=0.05)
     over = [rid for rid, _ in watch.overdue(now=100.0, wall=100.0, blocked="down", since=0.0)]

@@ -92,6 +92,7 @@ class World:
         self.provider = Provider(chance, self.trace, calm_at=CALM_AT)
         self.provider.spacing = chance.choice([0.0, 0.0, 0.5, 3.0])
         self.batch = chance.choice([1, 3, 10])
+        self.provider.at_once = chance.choice([1, 1, 2, 8])
         self.accounts = ["ann", *(["bob"] if chance.random() < 0.2 else [])]
         self.kinds = ["videos", *(["tasks"] if chance.random() < 0.2 else [])]
         for account in self.accounts:
@@ -300,7 +301,7 @@ class World:
 
         return CallableSource(
             one if self.batch == 1 else many, batch=self.batch, spacing=self.provider.spacing,
-            guard=guard, kind=kind, succeeded=["done"], failed=["broken"],
+            at_once=self.provider.at_once, guard=guard, kind=kind, succeeded=["done"], failed=["broken"],
             pending=["running", "queued"],
         )  # fmt: skip
 
@@ -316,6 +317,7 @@ class World:
             if row.type == "watching":
                 self.rows[row.rid] = Row(row.subject, process, len(self.trace.lines))
                 self.provider.ended.pop(row.subject, None)
+                self.provider.watched[row.subject] = len(self.trace.lines)
             elif row.rid and row.type != "changed":
                 self.rows[row.rid].end(process)
                 self.provider.ended[row.subject] = (process.number, until or anyio.current_time())

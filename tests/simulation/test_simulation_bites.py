@@ -14,11 +14,13 @@ from sim_check import play
 from pollers import _ledger, _loop, _relay, _watch
 from pollers._core.table import Watched
 from pollers._ledger import Ledger
+from pollers._loop import Loop
 from pollers._queue import Hand, Queue
 from pollers._relay import Relay
 from pollers._watch import Watch
 from pollers.poller import Poller
 from pollers.sources import CallableSource
+from pollers.sources._spacing import Spacing
 from pollers.store import MemoryStore
 
 MOST = 400
@@ -119,9 +121,7 @@ def a_look_is_begun_while_it_is_left(patch: Patch) -> None:
 
 @breaks
 def a_look_that_is_repeated_forgets_the_spacing(patch: Patch) -> None:
-    patch.setattr(
-        CallableSource, "_free_at", property(lambda _: -1e9, lambda *_: None), raising=False
-    )
+    patch.setattr(Spacing, "wait", lambda _: anyio.sleep(0))
 
 
 @breaks
@@ -135,6 +135,15 @@ def a_failed_request_is_a_missing_job(patch: Patch) -> None:
             return {}
 
     patch.setattr(CallableSource, "look", blind)
+
+
+@breaks
+def whoever_comes_back_opens_the_door(patch: Patch) -> None:
+    def leave_door(self: Any, _: Any) -> None:
+        self._at_door = None
+        self.nudge()
+
+    patch.setattr(Loop, "_leave_door", leave_door)
 
 
 @breaks
@@ -193,7 +202,7 @@ def deadlines_are_early(patch: Patch) -> None:
 @breaks
 def deadlines_that_no_look_can_keep_are_forgotten(patch: Patch) -> None:
     patch.setattr(Watch, "overdue", lambda *_, **__: [])
-    patch.setattr(Watch, "next_overdue", lambda _: _watch.INFINITE)
+    patch.setattr(Watch, "next_expiry", lambda _: _watch.INFINITE)
 
 
 @breaks
