@@ -10,6 +10,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 from sim_check import play
+from sim_process import pause
 
 from pollers import _ledger, _loop, _relay, _watch
 from pollers._core.table import Watched
@@ -116,7 +117,13 @@ def cancelling_and_looking_commit_at_once(patch: Patch) -> None:
 def a_look_is_begun_while_it_is_left(patch: Patch) -> None:
     async def nothing() -> None: ...
 
+    async def wait(self: Any) -> None:
+        """Without a lock, which is a checkpoint, too."""
+        await pause(max(0.0, self._free_at - anyio.current_time()))
+        self.went()
+
     patch.setattr(_loop.anyio.lowlevel, "checkpoint_if_cancelled", nothing)
+    patch.setattr(Spacing, "wait", wait)
 
 
 @breaks
