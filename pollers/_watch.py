@@ -157,13 +157,13 @@ class Watch:
         index = self.looks.index(jobs.features(slot), alive_at - submitted, now - submitted)
         return self.callbacks.loss.chance * index
 
-    def worth_at(self, slot: int, price: float, starved: float) -> float:
-        """When a look at a job will be worth a price, or must be."""
+    def worth_at(self, slot: int, price: float, within: float) -> float:
+        """When a look at a job will be worth a price, or so soon."""
         jobs = self.jobs
         if self.callbacks.is_open(jobs.rid[slot]):
             return jobs.at[slot]
         age = jobs.alive_at[slot] - jobs.submitted[slot]
-        latest = age + max(self._longest, starved)
+        latest = age + within
         at = jobs.submitted[slot] + self.looks.due(
             jobs.features(slot),
             age,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pollers import Job, JobKey, Sighting, State
-from pollers._core import calendar, turns
+from pollers._core import calendar
 from pollers._core.calendar import PART, Calendar
 from pollers._core.model import Phase
 from pollers._core.table import BLOCK, Index, Table
@@ -52,7 +52,6 @@ def held_by(jobs: int) -> int:
 def test_a_job_takes_230_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its id of 20 characters and a length of its own; the rest of a watch is small."""
     monkeypatch.setattr(calendar, "PART", 64)  # what is opened at once is many of so few
-    monkeypatch.setattr(turns, "DROPPED", 64)
     few, many = held_by(1_000), held_by(6_000)
     assert (many - few) / 5_000 <= 230.0
     assert few <= 600_000
