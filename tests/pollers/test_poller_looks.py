@@ -316,6 +316,25 @@ def test_nobody_starves() -> None:
         assert max(gaps) <= 9 * 50.0
 
 
+def test_who_is_never_worth_a_look_has_one_all_the_same() -> None:
+    """Eight rounds of 20 s have better use for their looks; then it goes first."""
+    hall = Hall(20, max_interval=10.0)
+    worth = hall.watch.worth
+
+    def little(slot: int, now: float, starved: float) -> float:
+        found = worth(slot, now, starved)
+        return 0.0 if hall.watch.jobs.rid[slot] == 1 and found < NEVER else found
+
+    hall.watch.worth = little  # type: ignore[method-assign]
+    for rid in range(1, 401):
+        hall.add(rid, 0.0, NEVER)
+    for at in range(1, 800):
+        hall.second(float(at))
+    looks = hall.looked["j1"][1:]
+    gaps = [b - a for a, b in zip(looks, looks[1:], strict=False)]
+    assert 140.0 <= min(gaps) <= max(gaps) <= 180.0
+
+
 def test_a_crowd_takes_turns() -> None:
     """Watched at once, under a limit: each end is found within 1.15 of what a round takes."""
     chance = random.Random(3)
