@@ -317,12 +317,12 @@ class Poller:
         for start in range(0, len(pairs), TRANSACTION):
             new = [
                 NewJob(
-                    key=loop.key(job_id), created_at=now, deadline=until,
+                    key=loop.ledger.key(job_id), created_at=now, deadline=until,
                     submitted_at=since, data=data, features=known,
                 )
                 for job_id, data in pairs[start : start + TRANSACTION]
             ]  # fmt: skip
-            jobs = await loop.register(new, again=again)
+            jobs = await loop.ledger.register(new, again=again)
             handles += [
                 loop.submits.handle(job.rid) or JobHandle(self._engine, job) for job in jobs
             ]
@@ -378,7 +378,7 @@ class Poller:
         loop = self._engine.loop_for(kind, account)
         now = self._engine.wall()
         new = NewJob(
-            key=loop.key(new_token()), state=State.SUBMITTING, created_at=now,
+            key=loop.ledger.key(new_token()), state=State.SUBMITTING, created_at=now,
             deadline=given.until(deadline, now=now),
             data=given.json_value(data),
             features={
@@ -402,7 +402,7 @@ class Poller:
         await self._engine.running()
         rid = job if isinstance(job, int) else job.rid
         for loop in self._engine.loops:
-            await loop.take_up(rid)
+            await loop.ledger.take_up(rid)
             handle = await loop.submits.name(rid, remote_id, at_once=False)
             if handle is not None:
                 return handle
@@ -414,11 +414,11 @@ class Poller:
         """The newest job with this id, or None."""
         await self._engine.started()
         loop = self._engine.loop_for(kind, account)
-        found = await self._engine.read(self._engine.store.find(loop.key(job_id)))
+        found = await self._engine.read(self._engine.store.find(loop.ledger.key(job_id)))
         if found is None:
             return None
         if found.state in NAMELESS:
-            await self._engine.read(loop.take_up(found.rid))
+            await self._engine.read(loop.ledger.take_up(found.rid))
         return loop.submits.handle(found.rid) or JobHandle(self._engine, found)
 
     async def jobs(self, *, state: State | str | None = None) -> list[Job]:

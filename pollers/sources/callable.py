@@ -1,16 +1,14 @@
 """Anybody's own API: a function that tells the status of a job, and a table of status words."""
 
 import inspect
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import anyio
-
 from pollers._core.model import Sighting
 from pollers._core.submit import Intent, Match
 from pollers._log import log
+from pollers.sources._spacing import Spacing
 from pollers.sources.base import Pick, StatusWords
 from resilience import Guard
 
@@ -31,6 +29,8 @@ class CallableSource:
             a mapping without the former is reported once.
         batch: ids that one call can take.
         spacing: least seconds between calls.
+        at_once: calls that may be under way at a time.  By default a call waits for the one before
+            it; where an answer takes longer than ``spacing``, more of them fill the limit.
         job_id: name of the field or attribute with the id in the answer of what submits a job.
         find_submitted: an async function of one ``Intent``; gives the ids of all jobs that have its
             token.  Without it a submit whose reply was lost is uncertain at once.
@@ -38,7 +38,7 @@ class CallableSource:
         provider, deployment, kind: what the jobs are called in keys and events.
 
     Raises:
-        ValueError: a word is in two lists.
+        ValueError: a word is in two lists, or a number is below 1.
         TypeError: ``ask`` or ``find_submitted`` is not an async function.
     """
 
@@ -55,6 +55,7 @@ class CallableSource:
         find_submitted: Find | None = None,
         batch: int = 1,
         spacing: float = 0.0,
+        at_once: int = 1,
         guard: Guard | None = None,
         provider: str = "custom",
         deployment: str = "local",
@@ -63,11 +64,14 @@ class CallableSource:
         _check_async(ask)
         if batch < 1:
             raise ValueError(f"batch={batch!r}: at least 1 id per call")
+        if at_once < 1:
+            raise ValueError(f"at_once={at_once!r}: at least 1 call")
         self.provider = provider
         self.deployment = deployment
         self.kind = kind
         self.batch = batch
         self.spacing = spacing
+        self.looks_at_once = at_once
         self.guard = guard or Guard("http")
         self.words = StatusWords(pending=pending, succeeded=succeeded, failed=failed)
         self._ask: Callable[[Any], Awaitable[Any]] = ask
@@ -75,8 +79,7 @@ class CallableSource:
         self._cause = cause
         self._job_id = job_id
         self._told = False
-        self._free_at = -math.inf
-        """Loop time from which the next call may go."""
+        self._spaced = Spacing(spacing)
         if find_submitted is not None:
             _check_async(find_submitted)
             self.find_submitted = partial(self._find, find_submitted)
@@ -86,11 +89,10 @@ class CallableSource:
         asked: list[str] = []
 
         async def look() -> Any:
-            await self._spaced()
+            await self._spaced.wait()
             asked[:] = pick(self.batch)
             if not asked:
                 return None
-            self._sent()
             answer = await self._ask(asked[0] if self.batch == 1 else list(asked))
             if self.batch > 1 and not isinstance(answer, Mapping | None):
                 raise TypeError(
@@ -118,22 +120,11 @@ class CallableSource:
 
     async def _find(self, find: Find, intent: Intent) -> Iterable[Match | str]:
         async def search() -> Any:
-            await self._spaced()
-            self._sent()
+            await self._spaced.wait()
             return await find(intent)
 
         guard = self.guard.options(endpoint=f"{self.kind}_submitted", idempotent=True)
         return await guard.call(search)
-
-    async def _spaced(self) -> None:
-        """What a quota rejected goes once more, and the guard knows nothing of the spacing."""
-        # of a clock that is another loop's, no more than the spacing can be left
-        left = min(self._free_at - anyio.current_time(), self.spacing)
-        if left > 0:
-            await anyio.sleep(left)
-
-    def _sent(self) -> None:
-        self._free_at = anyio.current_time() + self.spacing
 
     def _sighting(self, remote_id: str, answer: Any) -> Sighting:
         if isinstance(answer, (str, int)):

@@ -353,6 +353,7 @@ def test_a_deployment_that_ignores_numbers_is_paged_through() -> None:
             here.emulator.requests.clear()
             assert set(await look(source, *numbers)) == set(numbers)
             assert here.asked() == [(), (), ()]  # it is known by now
+            assert source.looks_at_once == 1  # pages come no faster for being asked for by several
 
     run_virtual(main)
 

@@ -121,6 +121,8 @@ def check_job(here: World, row: Row, job: Job, mine: Sequence[EventRow]) -> None
     late = asleep + max(due[1], row.ender.opened if row.ender else 0.0) + FINAL_GRACE + SLACK
     if job.cause is not None and job.state is State.EXPIRED:
         late += FINAL_GRACE  # looks have failed for so long, from the first one that came after it was due
+    # a look that a quota rejected goes once more, behind the others that are under way
+    late += (here.provider.at_once - 1) * here.provider.spacing
     if row.ended > late + 60.0 * here.write_seconds:
         blame(f"{row.name} should have ended by {late}")
 

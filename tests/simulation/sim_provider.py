@@ -131,9 +131,15 @@ class Provider:
         self.absent_rate = chance.choice([0.0, 0.0, 0.03])
         self.answers: dict[str, list[Answer]] = defaultdict(list)
         self.spacing = 0.0
+        self.at_once = 1
+        """Requests of one process and kind that may be under way."""
+        self._under_way: defaultdict[Any, list[tuple[int, Sequence[str]]]] = defaultdict(list)
+        """By process, account and kind: since which line of the trace, and for which jobs."""
         self.requests = 0
         self.ended: dict[str, tuple[int, float]] = {}
         """By whom a job was ended, and since when that process knows it; later ones know it too."""
+        self.watched: dict[str, int] = {}
+        """Lines of the trace before a job was last begun to be watched."""
         self._asked_at: dict[tuple[int, str, str], float] = {}
         self._not_before: dict[tuple[int, str], tuple[float, float]] = {}
         """By process and scope: since when, and until when, nobody may ask."""
@@ -163,9 +169,26 @@ class Provider:
         self.accounts[name] = Account(states, calls, per)
 
     async def ask(self, process: Process, account: str, kind: str, ids: Sequence[str]) -> Any:
-        chance = self.chance.random
         process.step("ask", kind, *ids)
         self.requests += 1
+        source = (process.number, account, kind)
+        under_way = self._under_way[source]
+        twice = [
+            one
+            for line, others in under_way
+            for one in set(ids).intersection(others)
+            if self.watched[one] <= line  # else it is another row's
+        ]
+        if len(under_way) >= self.at_once or twice:
+            self.trace.blame(f"process {process.number} asks for {ids} beside {under_way}")
+        under_way.append(this := (len(self.trace.lines), ids))
+        try:
+            return await self._answer(process, account, kind, ids)
+        finally:
+            under_way.remove(this)
+
+    async def _answer(self, process: Process, account: str, kind: str, ids: Sequence[str]) -> Any:
+        chance = self.chance.random
         asked, number = anyio.current_time(), len(self.trace.lines)
         self.check(process, account, kind, ids, asked)
         body, fault = self.trouble(self.accounts[account], ids, asked)
@@ -199,8 +222,9 @@ class Provider:
             self.trace.blame(f"process {process.number} is being left, and begins a look")
         for scope in (account, f"{account}/{endpoint or kind}"):
             since, until = self._not_before.get((process.number, scope), (math.inf, -math.inf))
-            # it may have been let go before that was said, and have waited for the spacing since
-            if since + self.spacing <= now < until - EPSILON:
+            # it may have been let go before that was said, and have waited for the spacing since,
+            # behind others that had been
+            if since + self.at_once * self.spacing <= now < until - EPSILON:
                 self.trace.blame(f"process {process.number} asks {scope} before it was told to")
         for one in ids:
             number, at = self.ended.get(one, (math.inf, math.inf))

@@ -96,6 +96,7 @@ class World:
         self.provider.spacing = chance.choice([0.0, 0.0, 0.5, 3.0])
         self.submitted = Orders(self.provider)
         self.batch = chance.choice([1, 3, 10])
+        self.provider.at_once = chance.choice([1, 1, 2, 8])
         self.accounts = ["ann", *(["bob"] if chance.random() < 0.2 else [])]
         self.kinds = ["videos", *(["tasks"] if chance.random() < 0.2 else [])]
         for account in self.accounts:
@@ -316,7 +317,7 @@ class World:
 
         return CallableSource(
             one if self.batch == 1 else many, batch=self.batch, spacing=self.provider.spacing,
-            guard=guard, kind=kind, succeeded=["done"], failed=["broken"],
+            at_once=self.provider.at_once, guard=guard, kind=kind, succeeded=["done"], failed=["broken"],
             pending=["running", "queued"],
             find_submitted=partial(self.submitted.search, process, account, kind)
             if self.searches else None,
@@ -349,6 +350,7 @@ class World:
                 self.submitted.stored.add(row.subject)
             case "watching":
                 self.provider.ended.pop(row.subject, None)
+                self.provider.watched[row.subject] = lines
                 if token is not None:  # it is not searched for any more
                     self.provider.ended[token] = found
             case "uncertain":

@@ -10,15 +10,19 @@ import anyio
 import pytest
 from msgspec.structs import replace
 from sim_check import play
+from sim_process import pause
 
-from pollers import Intent, _loop, _relay, _submitting, _watch
+from pollers import Intent, _ledger, _loop, _relay, _submitting, _watch
 from pollers._core.table import Watched
+from pollers._ledger import Ledger
 from pollers._loop import Loop
+from pollers._queue import Hand, Queue
 from pollers._relay import Relay
 from pollers._submitting import Submits
 from pollers._watch import Watch
 from pollers.poller import Poller
 from pollers.sources import CallableSource
+from pollers.sources._spacing import Spacing
 from pollers.store import MemoryStore
 from resilience import ResilienceError
 
@@ -74,7 +78,7 @@ def a_job_may_end_while_it_is_looked_at(patch: Patch) -> None:
         found = (step(rows[rid]) for rid, step in steps if rid in rows)
         return [one for one in found if one is not None]
 
-    patch.setattr(Loop, "_taken", taken)
+    patch.setattr(Ledger, "_taken", taken)
 
 
 @breaks
@@ -93,12 +97,12 @@ def what_has_ended_is_looked_at_again(patch: Patch) -> None:
         if job.state.ended:
             self.engine.news.tell_ended(job.rid)
 
-    patch.setattr(Loop, "_apply", apply)
+    patch.setattr(Ledger, "_apply", apply)
 
 
 @breaks
 def a_commit_can_be_cancelled_by_half(patch: Patch) -> None:
-    patch.setattr(_loop.anyio, "CancelScope", lambda **_: anyio.fail_after(None))
+    patch.setattr(_ledger.anyio, "CancelScope", lambda **_: anyio.fail_after(None))
 
 
 @breaks
@@ -108,21 +112,25 @@ def cancelling_and_looking_commit_at_once(patch: Patch) -> None:
 
         async def __aexit__(self, *_: object) -> None: ...
 
-    patch.setattr(_loop.anyio, "Lock", NoLock)
+    patch.setattr(_ledger.anyio, "Lock", NoLock)
 
 
 @breaks
 def a_look_is_begun_while_it_is_left(patch: Patch) -> None:
     async def nothing() -> None: ...
 
+    async def wait(self: Any) -> None:
+        """Without a lock, which is a checkpoint, too."""
+        await pause(max(0.0, self._free_at - anyio.current_time()))
+        self.went()
+
     patch.setattr(_loop.anyio.lowlevel, "checkpoint_if_cancelled", nothing)
+    patch.setattr(Spacing, "wait", wait)
 
 
 @breaks
 def a_look_that_is_repeated_forgets_the_spacing(patch: Patch) -> None:
-    patch.setattr(
-        CallableSource, "_free_at", property(lambda _: -1e9, lambda *_: None), raising=False
-    )
+    patch.setattr(Spacing, "wait", lambda _: anyio.sleep(0))
 
 
 @breaks
@@ -137,6 +145,15 @@ def a_failed_request_is_a_missing_job(patch: Patch) -> None:
             return {}
 
     patch.setattr(CallableSource, "look", blind)
+
+
+@breaks
+def whoever_comes_back_opens_the_door(patch: Patch) -> None:
+    def leave_door(self: Any, _: Any) -> None:
+        self._at_door = None
+        self.nudge()
+
+    patch.setattr(Loop, "_leave_door", leave_door)
 
 
 @breaks
@@ -159,23 +176,24 @@ def the_spacing_is_forgotten(patch: Patch) -> None:
 
 @breaks
 def half_of_a_refused_batch_is_lost(patch: Patch) -> None:
-    split = Watch.split
+    split = Queue.split
 
-    def half(self: Any) -> bool:
-        done = split(self)
+    def half(self: Any, hand: Hand) -> bool:
+        done = split(self, hand)
         if done:
-            self._batches.pop()
+            self._halves.pop()
         return done
 
-    patch.setattr(Watch, "split", half)
+    patch.setattr(Queue, "split", half)
 
 
 @breaks
 def a_slow_answer_counts_as_one_after_the_deadline(patch: Patch) -> None:
     saw = Watch.saw
 
-    def late(self: Any, sightings: Any, *, asked: float, now: float, wall: float) -> Any:
-        return saw(self, sightings, asked=now, now=now, wall=wall)
+    def late(self: Any, hand: Hand, sightings: Any, *, now: float, wall: float) -> Any:
+        hand.asked_at = now
+        return saw(self, hand, sightings, now=now, wall=wall)
 
     patch.setattr(Watch, "saw", late)
 
@@ -194,7 +212,7 @@ def deadlines_are_early(patch: Patch) -> None:
 @breaks
 def deadlines_that_no_look_can_keep_are_forgotten(patch: Patch) -> None:
     patch.setattr(Watch, "overdue", lambda *_, **__: [])
-    patch.setattr(Watch, "next_overdue", lambda _: _watch.INFINITE)
+    patch.setattr(Watch, "next_expiry", lambda _: _watch.INFINITE)
 
 
 @breaks
