@@ -67,7 +67,7 @@ def test_a_seed_decides_everything_elsewhere(on_trio: bool) -> None:
 def test_the_simulation_reaches_what_it_is_about() -> None:
     """Otherwise its invariants would prove little."""
     met: Counter[str] = Counter()
-    for seed in range(150):
+    for seed in range(300):
         here = play(seed)
         met.update(row.type for row in here.events)
         met.update(row.data.get("reason") for row in here.events if row.type == "uncertain")
