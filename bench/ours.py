@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from bench.yardstick import Law, Order, Piece
 from pollers._core.looks import Looks, shortened
 from pollers._core.model import Job, JobKey, Phase, Sighting, State
+from pollers._queue import Hand
 from pollers._watch import Pace, Watch
 
 FOREVER = 1e6
@@ -46,6 +47,7 @@ class Ours(Order):
     def __init__(self, batch: int, *, feature: bool = True, seed: int = 1) -> None:
         self.watch = Watch(Pace(), batch, random.Random(seed).random)
         self._pieces: dict[str, Piece] = {}
+        self._hand = Hand()
         self._feature = feature
 
     def add(self, piece: Piece) -> None:
@@ -62,11 +64,13 @@ class Ours(Order):
 
     def pick(self, most: int, now: float) -> list[Piece]:
         """What the poller would ask for."""
-        return [self._pieces[name] for name in self.watch.pick(most, now=now)]
+        self._hand = Hand()
+        return [self._pieces[name] for name in self.watch.pick(self._hand, most, now=now)]
 
     def saw(self, pieces: list[Piece], now: float) -> None:
         """What the provider would tell."""
         self.watch.saw(
+            self._hand,
             {
                 piece.name: Sighting(
                     remote_id=piece.name,
@@ -74,7 +78,7 @@ class Ours(Order):
                 )
                 for piece in pieces
             },
-            asked=now, now=now, wall=now,
+            now=now, wall=now,
         )  # fmt: skip
         for piece in pieces:
             if piece.ends_at <= now:

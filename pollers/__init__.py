@@ -35,6 +35,7 @@ from pollers.observe import (
     LookRecord,
     Observer,
     SaveRecord,
+    SearchRecord,
     StateRecord,
     to_opentelemetry,
 )
@@ -73,6 +74,7 @@ __all__ = (
     "PollerStopped",
     "Problem",
     "SaveRecord",
+    "SearchRecord",
     "Sighting",
     "State",
     "StateRecord",

@@ -65,6 +65,8 @@ async def _end_of(task: asyncio.Task[Any]) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # else asyncio logs, whenever it is collected, that nobody saw it
         raise cancelled
     if not task.cancelled():
         task.result()

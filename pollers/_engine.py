@@ -112,7 +112,7 @@ class Engine:
         for loop in self.loops:  # sources of one shard have one epoch: they would fence each other
             if loop.shard not in epochs:
                 epochs[loop.shard] = await self.store.acquire(loop.shard)
-            await loop.open(epochs[loop.shard])
+            await loop.ledger.open(epochs[loop.shard])
         self.news.head = self.opened_at = await self.store.head()
         for relay in self.relays:
             await relay.open()
@@ -171,13 +171,17 @@ class Engine:
                 if self.is_draining:  # stopped before it had begun
                     self._looking.cancel()
                 async with anyio.create_task_group() as looking:
+
+                    def begin(task: Callable[..., Any], *args: Any) -> None:
+                        looking.start_soon(self._guarded, task, *args)
+
                     if self.telling.heard:
-                        looking.start_soon(self._guarded, self._tell_state)
+                        begin(self._tell_state)
                     if self.settings.keep is not None:
-                        looking.start_soon(self._guarded, self._prune, self.settings.keep)
+                        begin(self._prune, self.settings.keep)
                     for loop in self.loops:
-                        looking.start_soon(self._guarded, loop.load)
-                        looking.start_soon(self._guarded, loop.run)
+                        begin(loop.ledger.load)
+                        begin(loop.run, begin)
             self._still.set()
 
     async def _tell_state(self) -> None:
@@ -288,14 +292,14 @@ class Engine:
 
     def holds(self, rid: int) -> bool:
         """Whether something may still happen to this job by itself."""
-        return any(loop.holds(rid) for loop in self.loops)
+        return any(loop.ledger.holds(rid) for loop in self.loops)
 
     async def cancel(self, rid: int, key: JobKey) -> None:
         """Stop watching one job."""
         self.check_running()
         for loop in self.loops:
-            if loop.key(key.remote_id) == key:
-                await loop.cancel(rid)
+            if loop.ledger.key(key.remote_id) == key:
+                await loop.ledger.cancel(rid)
 
     def fitting(self, kind: str | None, account: str | None) -> list[Loop]:
         """The loops of the sources that are meant, one at least."""

@@ -124,7 +124,8 @@ def _function_of(given: Any) -> Any:
         given = given.func
     if not inspect.isroutine(given) and not inspect.iscoroutinefunction(given):
         given = type(given).__call__
-    return inspect.unwrap(getattr(given, "__func__", given))
+    # an async wrapper of a sync function, say one that puts it into a thread, is what is called
+    return inspect.unwrap(getattr(given, "__func__", given), stop=inspect.iscoroutinefunction)
 
 
 def name(given: str | None) -> dict[str, str]:

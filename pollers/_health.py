@@ -23,8 +23,9 @@ REMEMBERED = 60.0
 """Seconds for which a slow write is told of, if none came after it."""
 
 ProblemCode = Literal[
-    "not_started", "stopped", "stalled", "no_progress", "uncertain", "store_slow", "sink_behind"
-]
+    "not_started", "stopped", "stalled", "no_progress", "uncertain", "store_slow", "sink_behind",
+    "parked",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Problem:
         code: ``not_started``; ``stopped`` (its loop has ended); ``stalled`` (the provider refuses the
             account); ``no_progress`` (looks are due, and none succeeds); ``uncertain`` (the reply to
             a submit was lost, and somebody has to say what became of it); ``store_slow``;
-            ``sink_behind``.
+            ``sink_behind``; ``parked`` (a sink does not take an event, and somebody has to see why).
         about: the account, the source (``videos of default``) or the sink; empty for the poller.
         text: what is wrong, for people.
         since: aware, UTC; None if that is not known.
@@ -79,6 +80,7 @@ def health(of: Inside, *, stuck: float, slow: float, late: float) -> Health:
         return Health(alive=False, problems=(_not_running(of),))
     problems = (
         *_stalls(of), *_stuck(of, stuck), *_uncertain(of), *_slow(of, slow), *_late(of, late),
+        *_parked(of),
     )  # fmt: skip
     return Health(alive=True, problems=problems)
 
@@ -152,6 +154,21 @@ def _late(of: Inside, limit: float) -> Iterator[Problem]:
             code="sink_behind", about=relay.sink.name, since=_utc(since),
             text=f"an event has waited for {of.wall - since:.0f} s, with {behind - 1} behind it{why}",
         )  # fmt: skip
+
+
+def _parked(of: Inside) -> Iterator[Problem]:
+    """What is tried again at each start, or was parked since: else no start would ever be well."""
+    for relay in of.relays:
+        if count := relay.parked - relay.left_parked:
+            name = relay.sink.name
+            again = (
+                "not tried" if relay.sink.in_sequence else "tried when a poller opens this store"
+            )
+            yield Problem(
+                code="parked", about=name, since=None,
+                text=f"events that it does not take: {count}. poller.parked({name!r}) has them with "
+                f"the reasons; they are {again} again",
+            )  # fmt: skip
 
 
 def _name(loop: Loop) -> str:

@@ -1,12 +1,15 @@
 """The loop of one source: look -> step -> save -> deliver -> sleep.
 
 It decides nothing by itself: what is due and what a look means is ``_watch`` and ``_core``; whether a
-request may go is the guard's.  What it adds is the order of things, and what happens when a look
-fails.
+request may go is the guard's; what is stored is ``_ledger``.  What it adds is the order of things, and
+what happens when a look fails.
+
+Several looks may be under way, where the source says so: a limit could not be filled otherwise where
+an answer takes longer than the spacing.  Requests begin one after another all the same, each only
+when the one before has gone.
 """
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +17,14 @@ import anyio
 import anyio.lowlevel
 
 from pollers._core import schedule
-from pollers._core.looks import Looks
-from pollers._core.model import Job, JobKey, NewJob, Notice, Shard, State, Transition
-from pollers._core.stalls import Stalls
-from pollers._core.step import Step
-from pollers._core.tally import Tally, delay_of
+from pollers._core.model import Notice
+from pollers._core.tally import delay_of
+from pollers._ledger import Ledger
 from pollers._log import fit_to_tell, log
-from pollers._submitting import Open, Submits
-from pollers._watch import INFINITE, Watch
-from pollers.observe import LookRecord, SaveRecord
+from pollers._queue import Hand
+from pollers._submitting import Open
+from pollers._watch import INFINITE
+from pollers.observe import Doing, LookRecord, SearchRecord
 from pollers.sources.base import Asked, Source
 from resilience import CallSettings, FatalError, Guard, QuotaError, ResilienceError
 
@@ -35,18 +37,12 @@ UNKNOWN_PAUSE = 60.0
 MOST_WORDS = 100
 """Unknown status texts that are reported: one may hold a percentage."""
 
-KEPT_EVERY = 30.0
-"""Seconds between two writings of what was learned; it goes along with a commit."""
-
-PAGE = 1000
-"""Rows that are read at once: the loop is not held up, and commits go in between."""
-
-SLACK = 0.05
-"""Seconds: jobs that are registered together share their first look."""
-
 LOOK_TIMEOUT = 30.0
 LOOK_MAX_WAIT = 5.0
 """Seconds a look may always wait for a quota."""
+
+Begin = Callable[..., None]
+"""Starts a function, with its arguments, beside whoever calls this."""
 
 _LOOK: CallSettings = {
     "max_attempts": 1,
@@ -63,128 +59,31 @@ class Loop:
     def __init__(self, engine: "Engine", source: Source) -> None:
         self.engine = engine
         self.source = source
-        self.shard = Shard(source.provider, source.deployment, source.guard.account)
-        self.about = {
-            "provider": self.shard.provider, "account": self.shard.account, "kind": source.kind,
-        }  # fmt: skip
-        told = getattr(source, "watch_options", ())
-        self.watch = Watch(engine.pace, source.batch, engine.chance, told)
-        self.submits = Submits(self)
-        self._epoch = 0
-        self._loaded: int | None = 0
-        """Up to this row everything that an earlier run left is taken up; None: all of it is."""
-        self._committing = anyio.Lock()
+        self.ledger = ledger = Ledger(engine, source, self.nudge)
+        self.shard, self.about = ledger.shard, ledger.about
+        self.watch, self.submits, self.tally = ledger.watch, ledger.submits, ledger.tally
+        self.stalls = ledger.stalls
         self._nudge = anyio.Event()
-        self.asked_at = 0.0
+        self._hands: set[Hand] = set()
+        """Of the looks that are under way."""
+        self._at_door: Hand | Open | None = None
+        """Who has begun and not gone yet: another one would be no sooner."""
         self._hold_until = 0.0
-        self.tally = Tally()
-        self.stalls = engine.stalls.setdefault(self.shard, Stalls())
+        """Nothing may go before."""
+        self._failed_at = -INFINITE
+        """When a look last failed; those that were under way then say nothing new."""
         self._failing_since = 0.0
         """When the first of the looks that failed in a row did."""
         self._looks_fail = False
         """Whether the last look failed, whatever searches do."""
         self._told: set[str] = set()
-        self._keep_at = 0.0
         self._relies = False
         """Whether callbacks were last said to work."""
-
-    def key(self, job_id: str) -> JobKey:
-        """The key of a job of this source."""
-        return JobKey(
-            self.shard.provider, self.shard.deployment, self.shard.account, self.source.kind, job_id
-        )
-
-    async def open(self, epoch: int) -> None:
-        """As the owner of the shard, take up what an earlier run left; ``load`` brings the rest."""
-        self._epoch = epoch
-        kept = await self.engine.store.blobs(self.shard)
-        self.watch.looks = Looks.load(kept.get(self._blob))
-        self.watch.callbacks.load(kept.get(self._callbacks_blob))
-        await self._load_page()
-
-    @property
-    def loading(self) -> bool:
-        """Whether jobs of an earlier run are still to be taken up."""
-        return self._loaded is not None
-
-    async def load(self) -> None:
-        """Take up the rest, while the first are looked at already."""
-        while self._loaded is not None:
-            await self._load_page()
-
-    async def _load_page(self) -> None:
-        # nobody may end a job between its reading and its being watched: it would come back
-        async with self._committing:
-            rows = await self.engine.store.load_active(
-                self.shard, kind=self.source.kind, after=self._loaded or 0, limit=PAGE
-            )
-            self._add(rows)
-        self._loaded = rows[-1].rid if len(rows) == PAGE else None
-
-    async def take_up(self, rid: int) -> None:
-        """Take up one job now, if an earlier run left it and its page was not read yet."""
-        if self._loaded is None:
-            return
-        async with self._committing:
-            rows = await self.engine.store.rows([rid])
-            self._add(
-                job for job in rows
-                if not job.state.ended and job.key == self.key(job.key.remote_id)
-            )  # fmt: skip
 
     @property
     def idle(self) -> bool:
         """Whether it has nothing to look at, and nothing to look for."""
-        return not self.watch.jobs and self.submits.next_at() == INFINITE
-
-    @property
-    def _blob(self) -> str:
-        """What was learned about how long jobs take, in the store."""
-        return f"looks/{self.source.kind}"
-
-    @property
-    def _callbacks_blob(self) -> str:
-        """What was learned about how many callbacks are lost."""
-        return f"callbacks/{self.source.kind}"
-
-    async def register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
-        """Store jobs and begin to watch those that have not ended."""
-        # what is stored must also be watched; and a row that ends meanwhile must not come back
-        async with self._committing:
-            with anyio.CancelScope(shield=True):
-                jobs = await self._register(new, again=again)
-        return jobs
-
-    async def _register(self, new: Sequence[NewJob], *, again: bool) -> list[Job]:
-        with self._writing() as events:
-            jobs = await self.engine.store.register(self.shard, self._epoch, new, again=again)
-            if self.engine.telling.heard:
-                events.update(self._stored_now(new, jobs).values())
-        live = [job for job in jobs if not job.state.ended]
-        for start in range(0, len(live), PAGE):
-            self._add(live[start : start + PAGE])
-            await anyio.lowlevel.checkpoint()  # others have something to do too
-        self.engine.news.tell_stored(await self.engine.store.head())
-        return jobs
-
-    def _stored_now(self, new: Sequence[NewJob], jobs: Sequence[Job]) -> dict[int, str]:
-        """The rows that a registration made, not those that were known, with their events."""
-        return {
-            job.rid: str(job.state)
-            for given, job in zip(new, jobs, strict=True)
-            if (job.version, job.created_at) == (1, given.created_at) and not self.holds(job.rid)
-        }
-
-    def _add(self, jobs: Iterable[Job]) -> None:
-        now, wall = anyio.current_time(), self.engine.wall()
-        if self.idle:
-            self.tally.due_since = None  # whatever was due before is gone
-        for job in jobs:
-            if job.state is State.WATCHING:
-                self.watch.add(job, now=now, wall=wall, first_look=now + SLACK)
-            else:
-                self.submits.add(job)
-        self.nudge()
+        return self.ledger.idle
 
     def nudge(self) -> None:
         """Something may be due sooner than was thought."""
@@ -197,82 +96,120 @@ class Loop:
             self.nudge()
         return watched
 
-    async def cancel(self, rid: int) -> None:
-        """Stop watching one job."""
-        await self._commit([self.watch.unwatched(rid, wall=self.engine.wall())])
-
-    def holds(self, rid: int) -> bool:
-        """Whether something may still happen to this job by itself."""
-        return rid in self.watch.jobs or self.submits.holds(rid)
-
-    async def change(self, decide: Callable[[], Awaitable[Transition | None]]) -> None:
-        """Decide and save in one go: nobody else registers or saves anything in between."""
-        async with self._committing:
-            move = await decide()
-            if move is not None:
-                await self._save([move])
-
-    async def run(self) -> None:
-        """Look -> step -> save -> deliver -> sleep."""
+    async def run(self, begin: Begin) -> None:
+        """Look -> step -> save -> deliver -> sleep, until cancelled."""
         while True:
             await self._sleep()
             # a commit is shielded, so this may be the first to learn that the poller is being left
             await anyio.lowlevel.checkpoint_if_cancelled()
             now = anyio.current_time()
-            if self._hold_until <= now:
-                looks = self.watch.next_look() <= now
-                lost = self.submits.take(now, looks=looks)
-                if lost is not None:
-                    await self._search(lost)
-                elif looks:
-                    with self.engine.telling.doing("look", self.about):
-                        await self._look()
-            now, wall = anyio.current_time(), self.engine.wall()
-            over = self.watch.overdue(
-                now=now, wall=wall, blocked=self.tally.trouble, since=self._failing_since
-            )
-            await self._commit(over)
+            if now >= self._hold_until and not self._is_busy:
+                self._begin_request(now, begin)
+            self.watch.tidy(now)
+            if self._is_quiet:
+                await self._expire()
             self._tell_of_callbacks()
 
     async def _sleep(self) -> None:
         while True:
             self._nudge = anyio.Event()
             request = min(self.watch.next_look(), self.submits.next_at())
-            wake = min(max(request, self._hold_until), self.watch.next_overdue())
-            left = wake - anyio.current_time()
+            request = INFINITE if self._is_busy else max(request, self._hold_until)
+            expiry = self.watch.next_expiry() if self._is_quiet else INFINITE
+            left = min(request, expiry, self.watch.next_chore()) - anyio.current_time()
             if left <= 0:
                 return
             with anyio.move_on_after(left if left < INFINITE else None):
                 await self._nudge.wait()
 
-    async def _look(self) -> None:
+    async def _expire(self) -> None:
+        """Give up what is overdue, after each look: what is under way may tell that looks work."""
+        over = self.watch.overdue(
+            self._hands, now=anyio.current_time(), wall=self.engine.wall(),
+            blocked=self.tally.trouble, since=self._failing_since,
+        )  # fmt: skip
+        await self.ledger.commit(over)
+
+    # -- requests -----------------------------------------------------------------------------
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether no request may begin, however long one is due."""
+        return self._at_door is not None or len(self._hands) >= getattr(
+            self.source, "looks_at_once", 1
+        )
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether no request is under way."""
+        return self._at_door is None and not self._hands
+
+    def _hold(self, seconds: float) -> None:
+        self._hold_until = max(self._hold_until, anyio.current_time() + seconds)
+
+    def _begin_request(self, now: float, begin: Begin) -> None:
+        """A look or a search, in turn, if it is time."""
+        looks = self.watch.next_look() <= now
+        lost = self.submits.take(now, looks=looks)
+        if lost is not None:
+            self._at_door = lost
+            begin(self._search, lost)
+        elif looks:
+            self._at_door = hand = Hand()
+            begin(self._look, hand)
+
+    def pick(self, hand: Hand, count: int, dear: Callable[[Asked], bool] | None) -> list[str]:
+        """The jobs of a look that goes now."""
+        self._hold(self.source.spacing)
+        self._leave_door(hand)
+        elsewhere = sum(len(other.picked) for other in self._hands if other is not hand)
+        hand.room = min(self.source.batch, len(self.watch.jobs) - elsewhere)
+        return self.watch.pick(hand, count, now=anyio.current_time(), dear=dear)
+
+    def _leave_door(self, who: Hand | Open) -> None:
+        if self._at_door is who:
+            self._at_door = None
+        self.nudge()
+
+    async def _look(self, hand: Hand) -> None:
+        self._hands.add(hand)
+        try:
+            with self.engine.telling.doing("look", self.about):
+                await self._look_once(hand)
+            await self._expire()
+            self._tell_of_callbacks()
+        finally:
+            self._hands.remove(hand)
+            self._leave_door(hand)
+
+    async def _look_once(self, hand: Hand) -> None:
         self.tally.due(anyio.current_time())
         try:
             with self._as_a_look() as guard:
-                sightings = await self.source.look(guard, _Pick(self))
+                sightings = await self.source.look(guard, _Pick(self, hand))
         except ResilienceError as error:
-            jobs = self._count_asked()
+            jobs = self._count_asked(hand)
             self._tell_look(
-                jobs, anyio.current_time(), code=error.code, reason=error.reason or "error"
+                hand, jobs, anyio.current_time(), code=error.code, reason=error.reason or "error"
             )
             self._looks_fail = True
-            await self._look_failed(error)
+            await self._look_failed(error, hand)
             return
         self._looks_fail = False
-        jobs = self._count_asked()
+        jobs = self._count_asked(hand)
         now = anyio.current_time()
-        self._hold_until = max(self.asked_at + self.source.spacing, now)
         for word in self.watch.unknown_words(sightings.values()):
             self._tell_once(word)
-        steps = self.watch.saw(sightings, asked=self.asked_at, now=now, wall=self.engine.wall())
-        delays = [delay_of(one, asked=self.asked_at, now=now) for one in self.watch.brackets]
+        steps = self.watch.saw(hand, sightings, now=now, wall=self.engine.wall())
+        self.nudge()  # some may be due before this is stored
+        delays = [delay_of(one, asked=hand.asked_at, now=now) for one in self.watch.brackets]
         self.tally.looked(jobs, delays, now)
-        self._tell_look(jobs, now, delays=tuple(delays))
-        await self._commit(steps, self._resumed())
+        self._tell_look(hand, jobs, now, delays=tuple(delays))
+        await self.ledger.commit(steps, self._resumed(hand.asked_at))
 
-    def _tell_look(self, jobs: int, now: float, **found: Any) -> None:
+    def _tell_look(self, hand: Hand, jobs: int, now: float, **found: Any) -> None:
         if self.engine.telling.heard:
-            found |= {**self.about, "jobs": jobs, "elapsed": now - self.asked_at if jobs else 0.0}
+            found |= {**self.about, "jobs": jobs, "elapsed": now - hand.asked_at if jobs else 0.0}
             self.engine.telling.tell(LookRecord(**found))
 
     @contextmanager
@@ -292,14 +229,20 @@ class Loop:
         left = self.watch.next_expiry() - anyio.current_time()
         return max(LOOK_MAX_WAIT, min(left, self.engine.pace.final_grace))
 
-    def _count_asked(self) -> int:
-        jobs = len(self.watch.picked)
+    def _count_asked(self, hand: Hand) -> int:
+        jobs = len(hand.picked)
         if jobs:  # else it was refused before anybody was asked
-            room = min(self.source.batch, len(self.watch.jobs))
-            self.tally.asked(jobs, max(jobs, room), self.asked_at)
+            self.tally.asked(jobs, max(jobs, hand.room), hand.asked_at)
         return jobs
 
     async def _search(self, lost: Open) -> None:
+        try:
+            with self.engine.telling.doing("search", self.about):
+                await self._search_once(lost)
+        finally:
+            self._leave_door(lost)
+
+    async def _search_once(self, lost: Open) -> None:
         """Look for a job whose submit had no reply that we know of."""
         asked = anyio.current_time()
         self.tally.due(asked)
@@ -307,50 +250,75 @@ class Loop:
             with self._as_a_look():
                 matches = await self.submits.find(lost)
         except ResilienceError as error:
+            self._tell_search(asked, code=error.code, reason=error.reason or "error")
             if _is_refusal(error) or not isinstance(error, FatalError):
-                await self._look_failed(error)
+                await self._look_failed(error, Hand(), "search")
                 return
-            lost.trouble = _trouble(error)  # this way of searching leads nowhere
+            lost.trouble = _trouble(error, "search")  # this way of searching leads nowhere
+            self._log_failure(error, "search", lost.due, quietly=lost.searches > 0)
             matches = ()
-        now = anyio.current_time()
-        self._hold_until = now + self.source.spacing
+        else:
+            reason = "no_search" if matches is None else None
+            self._tell_search(asked, found=len(matches or ()), reason=reason)
+        self._hold(self.source.spacing)
         if not (self._looks_fail and self.watch.jobs):  # of which this says nothing
-            self.tally.looked(0, (), now)
+            self.tally.looked(0, (), anyio.current_time())
         await self.submits.found(lost, matches, asked=asked)
-        await self._commit([], self._resumed())
+        await self.ledger.commit([], self._resumed(asked))
 
-    async def _look_failed(self, error: ResilienceError) -> None:
-        now = anyio.current_time()
+    def _tell_search(self, asked: float, **found: Any) -> None:
+        if self.engine.telling.heard:
+            found |= {**self.about, "elapsed": anyio.current_time() - asked}
+            self.engine.telling.tell(SearchRecord(**found))
+
+    # -- when they fail -----------------------------------------------------------------------
+
+    async def _look_failed(self, error: ResilienceError, hand: Hand, what: Doing = "look") -> None:
+        now, spacing = anyio.current_time(), self.source.spacing
         refused = _is_refusal(error)
-        if isinstance(error, FatalError) and not refused and self.watch.split():
-            self._hold_until = now + self.source.spacing
+        is_odd = isinstance(error, FatalError) and not refused
+        if is_odd and self.watch.queue.split(hand):
+            self._hold(spacing)
             return  # something in the batch is wrong: find out what, it must not hold up the rest
+        if not is_odd and hand.asked_at < self._failed_at:
+            self.watch.failed(hand, now=now, retry_at=now)
+            return  # what it met is known since
         if not self.tally.failures:
             self._failing_since = now
-        self.tally.failed(_trouble(error))
-        pause = schedule.after_failure(
+        self.tally.failed(_trouble(error, what))
+        if is_odd:
+            retry_at, pause = now + self.engine.pace.max_interval, 0.0
+        else:
+            self._failed_at, retry_at, pause = now, now, self._pause(error, refused=refused)
+        self.watch.failed(hand, now=now, retry_at=retry_at, odd=is_odd)
+        self._hold(max(pause, spacing))
+        quietly = refused or self.tally.failures > 1  # loudly once in a row
+        self._log_failure(error, what, self._hold_until, quietly=quietly)
+        if refused:
+            await self._refused(error, now)
+
+    def _pause(self, error: ResilienceError, *, refused: bool) -> float:
+        """Seconds to leave the source alone."""
+        if refused:
+            return error.retry_after or UNKNOWN_PAUSE
+        return schedule.after_failure(
             self.tally.failures, hint=error.retry_after, longest=self.engine.pace.max_interval,
             draw=self.engine.chance(),
         )  # fmt: skip
-        if isinstance(error, FatalError) and not refused:
-            self.watch.failed(now=now, retry_at=now + self.engine.pace.max_interval, odd=True)
-            self._hold_until = now + self.source.spacing  # one odd job must not hold up the others
-        else:
-            self.watch.failed(now=now, retry_at=now)
-            self._hold_until = now + max(pause, self.source.spacing)
-        tell = log.info if refused or self.tally.failures > 1 else log.warning  # once in a row
+
+    def _log_failure(
+        self, error: ResilienceError, what: Doing, again_at: float, *, quietly: bool
+    ) -> None:
+        tell = log.info if quietly else log.warning
         tell(
-            "pollers.look_failed", kind=self.source.kind, account=self.shard.account,
+            "pollers.look_failed", kind=self.source.kind, account=self.shard.account, what=what,
             code=error.code, title=error.title, reason=error.reason,
-            retry_in=round(self._hold_until - now, 3),
+            retry_in=round(again_at - anyio.current_time(), 3),
         )  # fmt: skip
-        if refused:
-            await self._refused(error, now)
 
     async def _refused(self, error: ResilienceError, now: float) -> None:
         if self.engine.settings.stops_when_refused:
             raise error
-        self._hold_until = now + (error.retry_after or UNKNOWN_PAUSE)
         resume = error.resume_at.isoformat() if error.resume_at else None
         told = {
             "code": error.code, "message": fit_to_tell(error.message), "title": error.title,
@@ -361,88 +329,13 @@ class Loop:
                 "pollers.stalled", kind=self.source.kind, account=self.shard.account,
                 code=error.code, title=error.title, remedy=error.remedy, resume_at=resume,
             )  # fmt: skip
-            await self._commit([], [Notice(type="stalled", at=self.engine.wall(), data=told)])
+            await self.ledger.commit([], [Notice(type="stalled", at=self.engine.wall(), data=told)])
 
-    def _resumed(self) -> list[Notice]:
-        stalled_for = self.stalls.works(self, anyio.current_time())
-        if stalled_for is None:
-            return []
-        data = {"stalled_for": round(stalled_for, 6)}
-        log.info("pollers.resumed", kind=self.source.kind, account=self.shard.account, **data)
-        return [Notice(type="resumed", at=self.engine.wall(), data=data)]
-
-    async def _commit(self, steps: Sequence[Step], notices: Sequence[Notice] = ()) -> None:
-        """Save what is still true of it; one commit at a time, or two would race for a version."""
-        if not steps and not notices:
-            return
-        async with self._committing:
-            transitions = await self._taken(steps)
-            if transitions or notices:
-                await self._save(transitions, notices)
-
-    async def _taken(self, steps: Sequence[Step]) -> list[Transition]:
-        """What the steps make of the rows; a job may have ended while the look was under way."""
-        store, jobs = self.engine.store, self.watch.jobs
-        rows = {job.rid: job for job in await store.rows([rid for rid, _ in steps])}
-        live = {rid: job for rid, job in rows.items() if not job.state.ended}
-        if any(rid in jobs and rid not in live for rid, _ in steps):
-            await store.commit(self.shard, self._epoch, [])  # Fenced: somebody else has ended it
-        taken = (step(live[rid]) for rid, step in steps if rid in live)
-        return [one for one in taken if one is not None]
-
-    async def _save(
-        self, transitions: Sequence[Transition], notices: Sequence[Notice] = ()
-    ) -> None:
-        """Save, then change what we hold, then tell: in this order, or a crash could lose it."""
-        store = self.engine.store
-        with anyio.CancelScope(shield=True):  # what is stored must be what we hold
-            with self._writing() as events:
-                rows = await store.commit(
-                    self.shard, self._epoch, transitions, notices, self._learned(transitions)
-                )
-                events.update(row.type for row in rows)
-            self.tally.saved(transitions)
-            for one in transitions:
-                self._apply(one.after)
-            self.engine.news.tell_stored(max((row.seq for row in rows), default=0))
-
-    @contextmanager
-    def _writing(self) -> Iterator[Counter[str]]:
-        """While the store writes; whoever asked it to says which events it has stored."""
-        events: Counter[str] = Counter()
-        telling = self.engine.telling
-        with telling.doing("save", self.about):
-            self.tally.writes(anyio.current_time())
-            try:
-                yield events
-            finally:
-                self.tally.wrote(anyio.current_time())
-            if telling.heard:
-                took = self.tally.wrote_for
-                telling.tell(SaveRecord(**self.about, events=dict(events), elapsed=took))
-
-    def _learned(self, transitions: Sequence[Transition]) -> dict[str, bytes]:
-        """What is to be remembered besides: now and then, and when the last job ends."""
-        ended = sum(one.after.state.ended for one in transitions)
-        now = anyio.current_time()
-        if not ended or (now < self._keep_at and ended < len(self.watch.jobs)):
-            return {}
-        self._keep_at = now + KEPT_EVERY
-        learned = {self._blob: self.watch.looks.dump()}
-        if self.watch.callbacks.has_begun:
-            learned[self._callbacks_blob] = self.watch.callbacks.loss.dump()
-        return learned
-
-    def _apply(self, job: Job) -> None:
-        self.submits.changed(job)
-        if job.state.ended:
-            self.watch.remove(job.rid)
-        elif job.rid in self.watch.jobs:
-            self.watch.jobs[job.rid].status = job.status
-        else:
-            self._add([job])
-        if job.state.ended or job.state is State.UNCERTAIN:
-            self.engine.news.tell_ended(job.rid)
+    def _resumed(self, asked: float) -> list[Notice]:
+        """What a look that succeeded means for the account."""
+        if asked < self._failed_at:
+            return []  # the last refusal is newer
+        return self.ledger.resumed(self.stalls.works(self, anyio.current_time()))
 
     def _tell_of_callbacks(self) -> None:
         callbacks = self.watch.callbacks
@@ -473,20 +366,20 @@ class Loop:
 class _Pick:
     """What a look gets its jobs from."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, hand: Hand) -> None:
         self._loop = loop
+        self._hand = hand
 
     def __call__(self, count: int, *, dear: Callable[[Asked], bool] | None = None) -> list[str]:
-        now = self._loop.asked_at = anyio.current_time()
-        return self._loop.watch.pick(count, now=now, dear=dear)
+        return self._loop.pick(self._hand, count, dear)
 
     def job(self, remote_id: str) -> Asked:
-        return self._loop.watch.asked(remote_id)
+        return next(one for one in self._hand.picked if one.remote_id == remote_id)
 
 
-def _trouble(error: ResilienceError) -> str:
-    """Why a look failed."""
-    return fit_to_tell(f"the last look failed: {error.code or error.reason}: {error.message}")
+def _trouble(error: ResilienceError, what: Doing) -> str:
+    """Why a look or a search failed."""
+    return fit_to_tell(f"the last {what} failed: {error.code or error.reason}: {error.message}")
 
 
 def _is_refusal(error: ResilienceError) -> bool:

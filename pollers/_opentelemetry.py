@@ -18,6 +18,7 @@ from pollers.observe import (
     Observer,
     Record,
     SaveRecord,
+    SearchRecord,
     StateRecord,
 )
 
@@ -51,6 +52,9 @@ class Telemetry(Observer):
         self._looks = histogram("pollers.look.duration", "From the request of a look to its answer")
         self._looked = meter.create_counter("pollers.look.jobs", "{job}", "Jobs asked for")
         self._delays = histogram("pollers.job.delay", "How long the end of a job went unnoticed")
+        self._searches = histogram(
+            "pollers.search.duration", "Searches for submits without a reply"
+        )
         self._events = meter.create_counter("pollers.events", "{event}", "Events stored, by type")
         self._saves = histogram("pollers.save.duration", "Transactions of the store")
         self._deliveries = histogram("pollers.delivery.duration", "Attempts to deliver events")
@@ -69,6 +73,8 @@ class Telemetry(Observer):
         """Count it, and say in its span what came of it."""
         if isinstance(record, LookRecord):
             self._look(record)
+        elif isinstance(record, SearchRecord):
+            self._search(record)
         elif isinstance(record, SaveRecord):
             self._save(record)
         elif isinstance(record, DeliveryRecord):
@@ -81,11 +87,15 @@ class Telemetry(Observer):
         self._looked.add(record.jobs, facts)
         for delay in record.delays:
             self._delays.record(delay, facts)
-        if record.reason is not None:
-            facts |= {"error.type": self._code(record.code) or record.reason}
+        facts |= self._error(record)
         self._looks.record(record.elapsed, facts)
         ended = len(record.delays)
         _mark(record.reason, {**facts, "pollers.jobs": record.jobs, "pollers.ended": ended})
+
+    def _search(self, record: SearchRecord) -> None:
+        facts = _source(record) | self._error(record)
+        self._searches.record(record.elapsed, facts)
+        _mark(record.reason, {**facts, "pollers.found": record.found})
 
     def _save(self, record: SaveRecord) -> None:
         facts = _source(record)
@@ -102,6 +112,11 @@ class Telemetry(Observer):
             facts["error.type"] = record.error
         self._deliveries.record(record.elapsed, facts)
         _mark(record.error, {**facts, "pollers.events": record.events})
+
+    def _error(self, record: LookRecord | SearchRecord) -> dict[str, str]:
+        if record.reason is None:
+            return {}
+        return {"error.type": self._code(record.code) or record.reason}
 
     def _code(self, code: str | None) -> str | None:
         if code is None or code in self._codes:
@@ -174,7 +189,7 @@ def _mark(error: str | None, facts: Mapping[str, Any]) -> None:
         span.set_status(Status(StatusCode.ERROR, error))
 
 
-def _source(record: LookRecord | SaveRecord) -> dict[str, Any]:
+def _source(record: LookRecord | SearchRecord | SaveRecord) -> dict[str, Any]:
     return _named({"provider": record.provider, "account": record.account, "kind": record.kind})
 
 

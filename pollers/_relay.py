@@ -59,6 +59,8 @@ class Relay:
         """Wall time of the oldest event that is still to be delivered; None if there is none."""
         self.parked = 0
         """Events of this sink that are parked."""
+        self.left_parked = 0
+        """Those of earlier runs among them, if it is not asked for them again."""
         self.trouble: str | None = None
         """Why the last delivery failed; None if it did not."""
         self._engine = engine
@@ -109,6 +111,7 @@ class Relay:
         is_down = self.sink.in_sequence
         parked = await self._store.parked(self.sink.name)
         self.parked = len(parked)
+        self.left_parked = self.parked if self.sink.in_sequence else 0
         for one in parked:
             line = one.row.line
             if not is_down and line not in self._blocked:

@@ -73,7 +73,7 @@ def _source(loop: Loop, now: float, wall: float) -> dict[str, Any]:
     return {
         **named(loop),
         "jobs": {str(State.WATCHING): len(watch.jobs), **loop.submits.counts()},
-        "loading": loop.loading,
+        "loading": loop.ledger.loading,
         "ended": dict(tally.ended),
         "due": watch.due(now),
         "oldest_look": _short(watch.ages.greatest(now)),

@@ -28,7 +28,7 @@ from pollers.store.base import StoreError
 from resilience import Certainty, Guard, ResilienceError, report
 
 if TYPE_CHECKING:
-    from pollers._loop import Loop
+    from pollers._ledger import Ledger
 
 Upload = Callable[[Intent], Awaitable[Any]]
 
@@ -51,15 +51,15 @@ class Open:
         self.lost_at = self.due = math.inf
         self.searches = 0
         self.successor: Job | None = None
-        """The job that it turned out to be."""
+        """The job that has its id already; where we say what the id is, itself."""
         self.trouble = LEFT_BEHIND
 
 
 class Submits:
     """The jobs of one source that have no remote id yet."""
 
-    def __init__(self, loop: "Loop") -> None:
-        self._loop = loop
+    def __init__(self, ledger: "Ledger") -> None:
+        self._ledger = ledger
         self._open: dict[int, Open] = {}
         self._calling: dict[str, Open | None] = {}
         """The calls that are under way, by token."""
@@ -79,7 +79,7 @@ class Submits:
         token = new.key.remote_id
         self._calling[token] = None
         try:
-            (job,) = await to_its_end(partial(self._loop.register, [new], again=False))
+            (job,) = await to_its_end(partial(self._ledger.register, [new], again=False))
             return await self._call(upload, self._open[job.rid])
         finally:
             one = self._calling.pop(token)
@@ -89,7 +89,7 @@ class Submits:
     async def _call(self, upload: Upload, one: Open) -> JobHandle:
         try:
             answer = await called(upload, core.intent_of(one.job))
-            body = await content_of(answer, self._loop.source.guard)
+            body = await content_of(answer, self._ledger.source.guard)
         except Exception as error:
             one.trouble = told(error)
             if surely_not_done(error):
@@ -104,7 +104,7 @@ class Submits:
         try:
             await self.name(one.job.rid, remote_id, at_once=True)
         except StoreError as error:
-            if self._loop.engine.stopped is None:
+            if self._ledger.engine.stopped is None:
                 raise
             said = f"submitted as {remote_id}, but the poller stopped before that was stored"
             raise PollerStopped(said) from error
@@ -119,11 +119,11 @@ class Submits:
         try:
             await self._end(one, partial(core.refused, cause=one.trouble))
         except StoreError:
-            if self._loop.engine.stopped is None:
+            if self._ledger.engine.stopped is None:
                 raise  # else the next run finds nothing, and says so
 
     def _id_in(self, body: Any, one: Open) -> str:
-        read = getattr(self._loop.source, "submitted_id", None)
+        read = getattr(self._ledger.source, "submitted_id", None)
         found = body if isinstance(body, str) else read(body) if read else None
         if isinstance(found, str) and found:
             return found
@@ -140,7 +140,7 @@ class Submits:
         if job.rid in self._open:
             return
         is_calling = job.key.remote_id in self._calling
-        one = Open(job, JobHandle(self._loop.engine, job), is_calling=is_calling)
+        one = Open(job, JobHandle(self._ledger.engine, job), is_calling=is_calling)
         self._open[job.rid] = one
         if is_calling:
             self._calling[job.key.remote_id] = one
@@ -205,7 +205,7 @@ class Submits:
         Raises:
             ResilienceError: the provider did not say.
         """
-        find = getattr(self._loop.source, "find_submitted", None)
+        find = getattr(self._ledger.source, "find_submitted", None)
         return None if find is None else as_matches(await find(core.intent_of(one.job)))
 
     async def found(self, one: Open, matches: Sequence[Match] | None, *, asked: float) -> None:
@@ -213,7 +213,7 @@ class Submits:
         if not self.holds(one.job.rid):
             return  # somebody decided meanwhile
         one.searches += 1
-        ends = one.lost_at + self._loop.engine.pace.grace
+        ends = one.lost_at + self._ledger.engine.pace.grace
         self._search_at(one, min(anyio.current_time() + core.pause(one.searches - 1), ends))
         known = [match for match in matches or () if await self._knows(match)]
         fits = [match for match in matches or () if match.sure or match not in known]
@@ -233,11 +233,11 @@ class Submits:
     def _search_at(self, one: Open, due: float) -> None:
         one.due = due
         heapq.heappush(self._due, (due, one.job.rid))
-        self._loop.nudge()
+        self._ledger.nudge()
 
     async def _knows(self, match: Match) -> bool:
-        key = self._loop.key(match.remote_id)
-        return await self._loop.engine.store.find(key) is not None
+        key = self._ledger.key(match.remote_id)
+        return await self._ledger.engine.store.find(key) is not None
 
     # -- what became of it --------------------------------------------------------------------
 
@@ -253,13 +253,13 @@ class Submits:
         async def decide() -> Transition | None:
             if rid not in self._open:
                 return None
-            at = self._loop.engine.wall()
-            other = await self._loop.engine.store.find(self._loop.key(remote_id))
-            if other is not None and other.rid != rid:
-                one.successor = other
+            at = self._ledger.engine.wall()
+            one.successor = other = await self._ledger.engine.store.find(
+                self._ledger.key(remote_id)
+            )
             return core.settled(one.job, remote_id, other, at=at, at_once=at_once)
 
-        await to_its_end(partial(self._loop.change, decide))
+        await to_its_end(partial(self._ledger.change, decide))
         return one.handle
 
     async def _give_up(self, one: Open, reason: str, matches: Sequence[Match] = ()) -> None:
@@ -276,9 +276,9 @@ class Submits:
     async def _end(self, one: Open, move: Callable[..., Transition]) -> None:
         async def decide() -> Transition | None:
             is_open = self.holds(one.job.rid)
-            return move(one.job, at=self._loop.engine.wall()) if is_open else None
+            return move(one.job, at=self._ledger.engine.wall()) if is_open else None
 
-        await to_its_end(partial(self._loop.change, decide))
+        await to_its_end(partial(self._ledger.change, decide))
 
 
 def new_token() -> str:

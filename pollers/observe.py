@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-Doing = Literal["look", "save", "deliver"]
+Doing = Literal["look", "search", "save", "deliver"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,30 @@ class LookRecord:
     jobs: int
     elapsed: float
     delays: tuple[float, ...] = ()
+    code: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRecord:
+    """One search for a job whose submit had no reply, answered or failed.  Times are seconds.
+
+    Attributes:
+        provider: of the source, as ``account`` and ``kind``.
+        account: a name, never a key.
+        kind: of the jobs.
+        elapsed: from its beginning to its end: all its requests, and their waits for a quota.
+        found: how many of the provider's jobs may be the one.
+        code: the provider's, if it failed.
+        reason: why it failed, in one word, or ``no_search`` if the source can't search; None for an
+            answer, whatever was found.
+    """
+
+    provider: str
+    account: str
+    kind: str
+    elapsed: float
+    found: int = 0
     code: str | None = None
     reason: str | None = None
 
@@ -84,7 +108,7 @@ class StateRecord:
     snapshot: Mapping[str, Any] = field(repr=False)
 
 
-Record = LookRecord | SaveRecord | DeliveryRecord | StateRecord
+Record = LookRecord | SearchRecord | SaveRecord | DeliveryRecord | StateRecord
 
 
 class Observer:
@@ -98,10 +122,10 @@ class Observer:
         """Entered when the poller begins to do something, left when it is done.
 
         The record of it comes inside, so a tracer's current span is its.  A look's block has the
-        requests and the save of what it found in it.
+        requests and the save of what it found in it, and so has a search's.
 
         Args:
-            what: ``look``, ``save`` or ``deliver``.
+            what: ``look``, ``search``, ``save`` or ``deliver``.
             about: ``provider``, ``account`` and ``kind``; or ``sink``.
         """
         del what, about
@@ -117,12 +141,12 @@ def to_opentelemetry(
     """An observer that makes OpenTelemetry metrics and spans, for ``Poller(observe=…)``.
 
     Metrics of what happens: ``pollers.look.duration``, ``pollers.look.jobs``, ``pollers.job.delay``,
-    ``pollers.events``, ``pollers.save.duration``, ``pollers.delivery.duration``,
-    ``pollers.delivery.events``; and every ten seconds the state: ``pollers.jobs``,
-    ``pollers.jobs.due``, ``pollers.look.oldest``, ``pollers.stalled``, ``pollers.sink.behind``,
-    ``pollers.sink.lag``, ``pollers.sink.parked``.  A span for each look, save and delivery; what HTTP
-    clients trace of a look is inside its span.  What guards do is for
-    ``resilience.to_opentelemetry``.
+    ``pollers.search.duration``, ``pollers.events``, ``pollers.save.duration``,
+    ``pollers.delivery.duration``, ``pollers.delivery.events``; and every ten seconds the state:
+    ``pollers.jobs``, ``pollers.jobs.due``, ``pollers.look.oldest``, ``pollers.stalled``,
+    ``pollers.sink.behind``, ``pollers.sink.lag``, ``pollers.sink.parked``.  A span for each look,
+    search, save and delivery; what HTTP clients trace of a look or search is inside its span.  What
+    guards do is for ``resilience.to_opentelemetry``.
 
     Args:
         meter_provider: None takes the global one, as for ``tracer_provider``.

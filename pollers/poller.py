@@ -64,7 +64,7 @@ class Poller:
             submit whose reply was lost is searched for.
         final_grace: seconds after its deadline that a job waits for a last look, if the API gives
             none just then (an outage, a quota); after that it expires without.
-        observe: gets records of looks, saves and deliveries, and the state now and then.
+        observe: gets records of looks, searches, saves and deliveries, and the state now and then.
         wall: seconds since the epoch.
         chance: random numbers in ``[0, 1)``.
 
@@ -200,8 +200,8 @@ class Poller:
           sent, each one request for most kinds.
         * ``batch``: jobs that one request can ask for.  ``batch_fill``: the part of what a request
           could have asked for (all live jobs, or a batch) that it did ask for; None without requests.
-        * ``looked_at``: when a look last succeeded.  ``failures``: looks that failed since, in a row,
-          and ``trouble``: why the last one did.
+        * ``looked_at``: when a look or a search last succeeded.  ``failures``: those that failed since,
+          in a row, and ``trouble``: why the last one did.
         * ``stalled``: whether the API refuses its account.
         * ``learned``: how many ends count of those that taught it how long jobs take.
         * ``callbacks``: ``heard`` since the poller was made, by job; of these ``strange`` ones, about
@@ -317,12 +317,12 @@ class Poller:
         for start in range(0, len(pairs), TRANSACTION):
             new = [
                 NewJob(
-                    key=loop.key(job_id), created_at=now, deadline=until,
+                    key=loop.ledger.key(job_id), created_at=now, deadline=until,
                     submitted_at=since, data=data, features=known,
                 )
                 for job_id, data in pairs[start : start + TRANSACTION]
             ]  # fmt: skip
-            jobs = await loop.register(new, again=again)
+            jobs = await loop.ledger.register(new, again=again)
             handles += [
                 loop.submits.handle(job.rid) or JobHandle(self._engine, job) for job in jobs
             ]
@@ -378,7 +378,7 @@ class Poller:
         loop = self._engine.loop_for(kind, account)
         now = self._engine.wall()
         new = NewJob(
-            key=loop.key(new_token()), state=State.SUBMITTING, created_at=now,
+            key=loop.ledger.key(new_token()), state=State.SUBMITTING, created_at=now,
             deadline=given.until(deadline, now=now),
             data=given.json_value(data),
             features={
@@ -402,7 +402,7 @@ class Poller:
         await self._engine.running()
         rid = job if isinstance(job, int) else job.rid
         for loop in self._engine.loops:
-            await loop.take_up(rid)
+            await loop.ledger.take_up(rid)
             handle = await loop.submits.name(rid, remote_id, at_once=False)
             if handle is not None:
                 return handle
@@ -414,11 +414,11 @@ class Poller:
         """The newest job with this id, or None."""
         await self._engine.started()
         loop = self._engine.loop_for(kind, account)
-        found = await self._engine.read(self._engine.store.find(loop.key(job_id)))
+        found = await self._engine.read(self._engine.store.find(loop.ledger.key(job_id)))
         if found is None:
             return None
         if found.state in NAMELESS:
-            await self._engine.read(loop.take_up(found.rid))
+            await self._engine.read(loop.ledger.take_up(found.rid))
         return loop.submits.handle(found.rid) or JobHandle(self._engine, found)
 
     async def jobs(self, *, state: State | str | None = None) -> list[Job]:

@@ -205,7 +205,13 @@ class PollerStalled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollerResumed(Event):
-    """It answers again."""
+    """It answers again; or all jobs that waited for it have ended, so that nobody is held up.
+
+    Then the next job's look finds out, and ``PollerStalled`` comes again if it is refused.
+
+    Attributes:
+        stalled_for: seconds.
+    """
 
     stalled_for: float
 

@@ -1,7 +1,8 @@
 """What the provider refuses one account for: told once, however many sources of it find out.
 
 A source that was refused is *stalled* until a look of its own succeeds.  The account has resumed when
-no source that has jobs is stalled any more.
+no source that has jobs is stalled any more: without jobs nobody is held up, and nobody would find out
+that it is over.  (Whoever waits with new jobs until then would wait for ever.)
 """
 
 from collections.abc import Mapping
@@ -46,11 +47,13 @@ class Stalls:
         return is_new
 
     def works(self, who: Member, now: float) -> float | None:
-        """A look succeeded; for how many seconds the account was stalled, if that is over now."""
-        if self.since is None:
-            return None
+        """A look of this source succeeded; see ``over``."""
         self._refused.discard(who)
-        if self.pressing:
+        return self.over(now)
+
+    def over(self, now: float) -> float | None:
+        """A look succeeded or jobs ended; for how many seconds it was stalled, if that is over now."""
+        if self.since is None or self.pressing:
             return None
         stalled_for = now - self.since
         self.since = None

@@ -20,9 +20,9 @@ class Tally:
         self.ended: Counter[str] = Counter()
         """Jobs that ended, by how."""
         self.failures = 0
-        """Looks that failed in a row."""
+        """Looks that failed in a row, with searches."""
         self.trouble: str | None = None
-        """Why the last look failed; None if it did not."""
+        """Why the last look or search failed; None if it did not."""
         self.looked_at: float | None = None
         """When a look last succeeded."""
         self.due_since: float | None = None

@@ -4,7 +4,10 @@ As long as requests may go when they should, nobody waits after each.  Where a l
 some do, and their order is that of the worth of a look: each is entered at the instant when it will
 have been worth the *shadow price*, which is what the last looks that went were worth.  So nobody
 is compared with everybody: a job costs a few steps in a calendar per look.  An entry is as old as its
-price and what was known then, so it is checked again when it comes up, and a few with every request.
+price and what was known then.  So it comes up before a *round* is over since its last look (that is
+what the limit takes to look at everybody once), and again from time to time; then it is compared, as
+its look is worth now, with some others that have come up.  Jobs that are alike so take their turns,
+and one whose look is never worth enough goes first after ``MOST_ROUNDS``.
 
 Jobs are known by their slots.  ``now`` is any clock that goes on; worths are seconds of delay.
 """
@@ -19,8 +22,8 @@ from pollers._core.calendar import Calendar
 MOVED = 5
 """Batches that begin to wait at once, lest a million at once stop the loop."""
 
-SWEEPS = 8.0
-"""A job that was left alone while each could have been looked at so many times goes first."""
+MOST_ROUNDS = 8.0
+"""A job that was left alone for so many rounds goes first."""
 
 MOST_COUNTED = 1_000
 """Jobs that are due are counted so far, in a few milliseconds."""
@@ -34,11 +37,17 @@ CROWDED = 4.0
 CANDIDATES = 3
 """For each that can go, so many are compared."""
 
+SOONEST, LATEST = 1 / 16, 0.45
+"""Rounds until a job is compared with others, and again if it was not worth the shadow price.
+
+More have come up then than can be compared, so about half a round passes until they are.
+"""
+
+_LEAST_WORTH = 1e-9
+"""Seconds; in place of nothing at all, to divide by."""
+
 OUT = 0
 """The place of a job that is in nobody's order: it is being looked at, or its slot is free."""
-
-DROPPED = 1024
-"""Entries of the rota that are let go at once."""
 
 
 class Jobs(Protocol):
@@ -49,20 +58,24 @@ class Jobs(Protocol):
     """When it is due; while it waits, when it will have been worth the shadow price."""
     place: "array[int]"
     """Who has it."""
+    alive_at: "array[float]"
+    """When it was last looked at."""
+    deadline: "array[float]"
+    """When it must be looked at; infinite if never."""
 
 
 class Value(Protocol):
     """What a look at a job is worth."""
 
     def worth(self, slot: int, now: float, starved: float) -> float:
-        """Seconds of delay that it saves, on average; infinite if it must be made."""
+        """Seconds of delay that it saves, on average; infinite if it must be made.
+
+        ``starved`` is for how long a job may be left alone.
+        """
         ...
 
-    def worth_at(self, slot: int, price: float, starved: float) -> float:
-        """When it will be worth a price, but not later than a job may be left alone.
-
-        ``starved`` is how long that is, in seconds after its last look.
-        """
+    def worth_at(self, slot: int, price: float, within: float) -> float:
+        """When it will be worth a price, but so soon after its last look."""
         ...
 
 
@@ -85,12 +98,15 @@ class Turns:
         self._is_later, self._is_waiting = place, place + 1
         self._later = Calendar(lambda slot: self._at(slot, self._is_later), jobs.rid)
         self._waiting = Calendar(lambda slot: self._at(slot, self._is_waiting), jobs.rid)
-        self._rota = _Rota()
         self._spare: list[int] = []
+        self._worths: dict[int, float] = {}
+        """Of those that were compared."""
         self.shadow_price = price
         self._last_at: float | None = None
         self._gap = 0.0
-        self.starved = 0.0
+        self._round = 0.0
+        self._front = 0.0
+        """How far the calendar has come: behind, where more have come up than could be compared."""
 
     def __len__(self) -> int:
         """How many there are, or a little more."""
@@ -138,7 +154,6 @@ class Turns:
         Call ``went`` afterwards.
         """
         self._move_due(now)
-        self._review(now)
         self._spare = self._best(now, most)
         while self._spare:
             yield self._out(self._spare.pop(), now)
@@ -149,20 +164,19 @@ class Turns:
     def went(self, taken: Sequence[int], jobs: int, now: float) -> None:
         """These are asked for now, of so many; what is left tells whether a limit holds us up."""
         for slot in self._spare:
-            self._waiting.add(slot, self._jobs.at[slot])
+            self._put_back(slot, now)
         self._spare = []
         if self._waiting.first() == math.inf:
-            self.shadow_price, self._last_at, self.starved = self._price, None, 0.0
-            self._rota.clear()
+            self.shadow_price, self._last_at, self._round = self._price, None, 0.0
             return
-        worths = [self._value.worth(slot, now, self.starved) for slot in taken]
+        worths = (self._worths.get(slot, math.inf) for slot in taken)
         least = min((worth for worth in worths if worth < math.inf), default=self.shadow_price)
         self.shadow_price += _SMOOTH * (max(self._price, least) - self.shadow_price)
         if self._last_at is not None and now > self._last_at:
             gap = now - self._last_at
             self._gap += _SMOOTH * (gap - self._gap) if self._gap else gap
         self._last_at = now
-        self.starved = SWEEPS * self._gap * jobs / self._batch
+        self._round = self._gap * jobs / self._batch
 
     def _at(self, slot: int, place: int) -> float:
         return self._jobs.at[slot] if self._jobs.place[slot] == place else math.nan
@@ -179,9 +193,24 @@ class Turns:
         while len(met) < CANDIDATES * most and self._waiting.first() < math.inf:
             met[self._waiting.take()] = None
         found = [*reversed(met)]
+        self._front = min((self._jobs.at[found[0]] if found else now), now)
+        self._worths = {}
         if len(found) > most:
-            found.sort(key=lambda slot: self._value.worth(slot, now, self.starved))
+            starved = MOST_ROUNDS * self._round
+            self._worths = {slot: self._value.worth(slot, now, starved) for slot in found}
+            found.sort(key=self._worths.__getitem__)
         return found
+
+    def _put_back(self, slot: int, now: float) -> None:
+        """One that others went before: it stays where it is if only they were worth more."""
+        worth = self._worths.get(slot, math.inf)  # where all could go, nobody was compared
+        if worth < self.shadow_price:
+            # while little happens, the worth grows with the square of the wait
+            more = math.sqrt(self.shadow_price / max(worth, _LEAST_WORTH)) - 1.0
+            wait = more * (now - self._jobs.alive_at[slot])
+            wait = min(max(SOONEST * self._round, wait), LATEST * self._round)
+            self._jobs.at[slot] = min(self._front + wait, self._jobs.deadline[slot])
+        self._waiting.add(slot, self._jobs.at[slot])
 
     def _move_due(self, now: float) -> None:
         for _ in range(MOVED * self._batch):
@@ -191,46 +220,8 @@ class Turns:
 
     def _wait(self, slot: int) -> None:
         if self.shadow_price > self._price:
-            self._jobs.at[slot] = self._value.worth_at(slot, self.shadow_price, self.starved)
-        at = self._jobs.at[slot]
+            self._jobs.at[slot] = self._value.worth_at(
+                slot, self.shadow_price, LATEST * self._round
+            )
         self._jobs.place[slot] = self._is_waiting
-        self._waiting.add(slot, at)
-        self._rota.append(slot, at)
-
-    def _review(self, now: float) -> None:
-        """Some of those who wait may be worth more by now than was thought when they were queued."""
-        # two for each look that goes: each leaves an entry behind that is good for nothing
-        for _ in range(min(2 * self._batch, len(self._rota)) if self.held_up else 0):
-            slot, at = self._rota.take()
-            if self._at(slot, self._is_waiting) != at:
-                continue
-            if at > now and self._value.worth(slot, now, self.starved) >= self.shadow_price:
-                at = self._jobs.at[slot] = now
-                self._waiting.add(slot, now)
-            self._rota.append(slot, at)
-
-
-class _Rota:
-    """First in, first out: pairs of a slot and an instant, 12 bytes each."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        self._slots, self._ats, self._begins = array("i"), array("d"), 0
-
-    def __len__(self) -> int:
-        return len(self._slots) - self._begins
-
-    def append(self, slot: int, at: float) -> None:
-        self._slots.append(slot)
-        self._ats.append(at)
-
-    def take(self) -> tuple[int, float]:
-        first = self._begins
-        self._begins += 1
-        pair = self._slots[first], self._ats[first]
-        if self._begins > max(DROPPED, len(self) // 4):
-            del self._slots[: self._begins], self._ats[: self._begins]
-            self._begins = 0
-        return pair
+        self._waiting.add(slot, self._jobs.at[slot])

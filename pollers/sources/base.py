@@ -56,6 +56,9 @@ class Source(Protocol):
     is not in the result is missing from the provider's answer.  It raises what the guard raises, and
     never makes a job's failure out of a request's.
 
+    ``looks_at_once``, where a source has it, is how many looks may be under way at a time (else 1).
+    They begin ``spacing`` apart, and no job is in two of them.
+
     ``watch_options``, where a source has it, names the options of ``Poller.watch`` that it takes
     (``"expect"``, ``"settle"``); they come back in the ``features`` of the job.
 

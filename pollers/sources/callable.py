@@ -1,16 +1,14 @@
 """Anybody's own API: a function that tells the status of a job, and a table of status words."""
 
 import inspect
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import anyio
-
 from pollers._core.model import Sighting
 from pollers._core.submit import Intent, Match
 from pollers._log import log
+from pollers.sources._spacing import Spacing
 from pollers.sources.base import Pick, StatusWords
 from resilience import Guard
 
@@ -31,6 +29,8 @@ class CallableSource:
             a mapping without the former is reported once.
         batch: ids that one call can take.
         spacing: least seconds between calls.
+        at_once: calls that may be under way at a time.  By default a call waits for the one before
+            it; where an answer takes longer than ``spacing``, more of them fill the limit.
         job_id: name of the field or attribute with the id in the answer of what submits a job.
         find_submitted: an async function of one ``Intent``; gives the ids of all jobs that have its
             token.  Without it a submit whose reply was lost is uncertain at once.
@@ -38,8 +38,8 @@ class CallableSource:
         provider, deployment, kind: what the jobs are called in keys and events.
 
     Raises:
-        ValueError: a word is in two lists.
-        TypeError: ``ask`` is not an async function.
+        ValueError: a word is in two lists, or a number is below 1.
+        TypeError: ``ask`` or ``find_submitted`` is not an async function.
     """
 
     def __init__(
@@ -55,24 +55,23 @@ class CallableSource:
         find_submitted: Find | None = None,
         batch: int = 1,
         spacing: float = 0.0,
+        at_once: int = 1,
         guard: Guard | None = None,
         provider: str = "custom",
         deployment: str = "local",
         kind: str = "jobs",
     ) -> None:
-        if not callable(ask):
-            raise TypeError(f"{ask!r} can't be called: a source asks with an 'async def' function")
-        if inspect.isfunction(ask) and not inspect.iscoroutinefunction(inspect.unwrap(ask)):
-            raise TypeError(
-                f"{ask.__qualname__} is a sync function: a source asks with 'async def'"
-            )
+        _check_async(ask)
         if batch < 1:
             raise ValueError(f"batch={batch!r}: at least 1 id per call")
+        if at_once < 1:
+            raise ValueError(f"at_once={at_once!r}: at least 1 call")
         self.provider = provider
         self.deployment = deployment
         self.kind = kind
         self.batch = batch
         self.spacing = spacing
+        self.looks_at_once = at_once
         self.guard = guard or Guard("http")
         self.words = StatusWords(pending=pending, succeeded=succeeded, failed=failed)
         self._ask: Callable[[Any], Awaitable[Any]] = ask
@@ -80,9 +79,9 @@ class CallableSource:
         self._cause = cause
         self._job_id = job_id
         self._told = False
-        self._free_at = -math.inf
-        """Loop time from which the next call may go."""
+        self._spaced = Spacing(spacing)
         if find_submitted is not None:
+            _check_async(find_submitted)
             self.find_submitted = partial(self._find, find_submitted)
 
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
@@ -90,15 +89,10 @@ class CallableSource:
         asked: list[str] = []
 
         async def look() -> Any:
-            # a look that a quota rejected goes once more, and the guard knows nothing of the spacing;
-            # of a clock that is another loop's, no more than the spacing can be left
-            left = min(self._free_at - anyio.current_time(), self.spacing)
-            if left > 0:
-                await anyio.sleep(left)
+            await self._spaced.wait()
             asked[:] = pick(self.batch)
             if not asked:
                 return None
-            self._free_at = anyio.current_time() + self.spacing
             answer = await self._ask(asked[0] if self.batch == 1 else list(asked))
             if self.batch > 1 and not isinstance(answer, Mapping | None):
                 raise TypeError(
@@ -125,8 +119,12 @@ class CallableSource:
         return str(found) if isinstance(found, (str, int)) else None
 
     async def _find(self, find: Find, intent: Intent) -> Iterable[Match | str]:
+        async def search() -> Any:
+            await self._spaced.wait()
+            return await find(intent)
+
         guard = self.guard.options(endpoint=f"{self.kind}_submitted", idempotent=True)
-        return await guard.call(find, intent)
+        return await guard.call(search)
 
     def _sighting(self, remote_id: str, answer: Any) -> Sighting:
         if isinstance(answer, (str, int)):
@@ -146,6 +144,14 @@ class CallableSource:
             "pollers.no_status", kind=self.kind, account=self.guard.account, field=self._status,
             hint=hint,
         )  # fmt: skip
+
+
+def _check_async(ask: Any) -> None:
+    if not callable(ask):
+        raise TypeError(f"{ask!r} can't be called: a source asks with an 'async def' function")
+    plain = inspect.unwrap(ask, stop=inspect.iscoroutinefunction)
+    if inspect.isfunction(ask) and not inspect.iscoroutinefunction(plain):
+        raise TypeError(f"{ask.__qualname__} is a sync function: a source asks with 'async def'")
 
 
 def _field(answer: Any, name: str) -> Any:

@@ -9,12 +9,10 @@ Wire facts: https://api-tools.memories.ai/visual-search/list-videos (``PARSE`` m
 come as ``video_no`` or ``videoNo``, numbers as numbers or text, and a missing cause as ``"null"``).
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import aiohttp
-import anyio
 
 from pollers._core.model import Sighting
 from pollers._core.submit import Intent, Match
@@ -27,6 +25,7 @@ from pollers.sources._http import (
     object_of,
     whole,
 )
+from pollers.sources._spacing import Spacing
 from pollers.sources._tagged import Page, find_tagged
 from pollers.sources.base import Pick, StatusWords
 from resilience import FatalError, Guard
@@ -35,6 +34,9 @@ BASE_URL = "https://api.memories.ai/serve/api/v1"
 BATCH = 200
 SPACING = 0.21
 """Seconds: list_videos is limited to 5 requests a second per account, and requests arrive unevenly."""
+AT_ONCE = 8
+"""Looks under way: enough to keep to that rate where an answer takes a second and a half."""
+
 LEAST_PAGE = 20
 """Videos of a page that any deployment gives: it was the default in 2025."""
 
@@ -87,8 +89,13 @@ class MemoriesVideos:
         """None while ``video_nos`` is honoured, else how many pages the whole list has."""
         self._page_size = BATCH
         """Videos of a page of the list; less where so many were refused."""
-        self._free_at = -math.inf
-        """Loop time from which the next request of the same look may go."""
+        self._spaced = Spacing(self.spacing)
+        """One look may be many requests here, and all share the documented limit."""
+
+    @property
+    def looks_at_once(self) -> int:
+        """More than one would not page through the list any sooner."""
+        return AT_ONCE if self._pages_of_everything is None else 1
 
     async def look(self, guard: Guard, pick: Pick) -> Mapping[str, Sighting]:
         """One look at up to 200 videos."""
@@ -115,7 +122,7 @@ class MemoriesVideos:
             body = {"page": 1, "size": len(asked), "video_nos": asked, **self._where}
             return await self._post("list_videos", body)
 
-        await self._spaced()
+        await self._spaced.wait()
         try:
             data = await object_of(await guard.options(endpoint="list").call(list_videos))
         except FatalError as error:
@@ -187,15 +194,15 @@ class MemoriesVideos:
         async def list_videos() -> aiohttp.ClientResponse:
             return await self._post("list_videos", {"page": page, **which, **self._where})
 
-        await self._spaced()
+        await self._spaced.wait()
         return await object_of(await guard.options(endpoint="list").call(list_videos))
 
     async def _metadata(self, guard: Guard, number: str) -> dict[str, Sighting]:
         async def get_metadata() -> aiohttp.ClientResponse:
-            self._sent()
+            self._spaced.went()
             return await self.get("get_metadata", video_no=number)
 
-        await self._spaced()
+        await self._spaced.wait()
         try:
             data = await object_of(await guard.options(endpoint="list").call(get_metadata))
         except FatalError as error:
@@ -211,16 +218,9 @@ class MemoriesVideos:
         async with self.session.get(url, params=params, headers=self._headers) as response:
             return await whole(response)
 
-    async def _spaced(self) -> None:
-        """One look may be many requests here, and they share the documented limit."""
-        await anyio.sleep(max(0.0, self._free_at - anyio.current_time()))
-
-    def _sent(self) -> None:
-        self._free_at = anyio.current_time() + self.spacing
-
     async def _post(self, path: str, body: Mapping[str, Any]) -> aiohttp.ClientResponse:
         url = f"{self._base_url}/{path}"
-        self._sent()
+        self._spaced.went()
         async with self.session.post(url, json=body, headers=self._headers) as response:
             return await whole(response)
 

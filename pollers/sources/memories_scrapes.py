@@ -13,7 +13,6 @@ Wire facts: https://api-tools.memories.ai/visual-search/get-video-ids-by-task-id
 ``video_ids``, or as ``videos`` with ``video_no`` or ``videoNo``; ``data: null`` is an unknown task).
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from pollers._core.children import Family, fold, found, is_whole, listed, still_
 from pollers._core.model import Phase, Sighting
 from pollers.sources._callbacks import tasks_of, videos_of
 from pollers.sources._http import inside, object_of
+from pollers.sources._spacing import Spacing
 from pollers.sources.base import Asked, PickJobs, printable
 from pollers.sources.memories_ai import (
     BASE_URL,
@@ -97,8 +97,8 @@ class MemoriesScrapes:
         self._families: dict[str, Family] = {}
         self._task_of: dict[str, str] = {}
         """By the number of each video in a family."""
-        self._free_at = -math.inf
-        """Loop time from which the next request for a task may go."""
+        self._spaced = Spacing(self.spacing)
+        """Requests for a task."""
 
     def submitted_id(self, answer: Any) -> str | None:
         """The task in the answer to a scraper request; the API has no way to find one without it."""
@@ -184,10 +184,10 @@ class MemoriesScrapes:
         async def get_video_ids() -> aiohttp.ClientResponse:
             nonlocal asked
             asked = anyio.current_time()
-            self._free_at = asked + self.spacing
+            self._spaced.went()
             return await self._videos.get("get_video_ids_by_task_id", task_id=task_id)
 
-        await anyio.sleep(max(0.0, self._free_at - anyio.current_time()))
+        await self._spaced.wait()
         try:
             data = await object_of(await guard.options(endpoint="task").call(get_video_ids))
         except FatalError as error:

@@ -26,6 +26,9 @@ FILE_SPACING = 0.1
 """Seconds.  All calls and keys of an account share 40 requests a second (recommended); both kinds of
 looks together take 30 of them at most."""
 
+AT_ONCE = 16
+"""Looks under way: enough to keep to that where an answer takes almost a second."""
+
 FILE_BATCH = 20
 """Files of one look: answers come in pages of 20, and nothing says that ``file_ids`` are exempt."""
 
@@ -42,6 +45,7 @@ class _MemosSource:
     """What both kinds of jobs have in common: an account, and how it is asked."""
 
     provider = "memos_cloud"
+    looks_at_once = AT_ONCE
 
     def __init__(
         self,

@@ -120,6 +120,8 @@ DOUBTFUL = [
     pytest.param(NAME + '[[envelope]]\ncode = "/c"\nrequired = ["/c"]\nsuccess = ["7"]\n[codes.7]\nverdict = "fatal"\n', 6, "codes.7", "contradiction", id="success and not"),
     pytest.param(WINDOW + 'wait = { backoff = "expo", max_value = 300 }\n', 5, "codes.7.wait", "long-wait", id="window that grows long"),
     pytest.param(NAME + '[codes.7]\nverdict = "quota"\n', 3, "codes.7.verdict", "no-scope", id="quota of nobody else"),
+    pytest.param(NAME + '[exceptions.OSError]\nverdict = "quota"\n', 3, "exceptions.OSError.verdict", "no-scope", id="exception of nobody else"),
+    pytest.param(NAME + '[codes.7]\nverdict = "quota"\n[[codes.7.when]]\nmessage = "x"\nwait = 3\n', 3, "codes.7.verdict", "no-scope", id="told once, not for its conditions"),
     pytest.param(NAME + '[http.429]\nverdict = "quota"\nrecovers = "exhausted"\n', 3, "http.429.verdict", "no-scope", id="balance of nobody else"),
     pytest.param(NAME + '[codes.7]\nverdict = "fatal"\nscope = "account"\n[[codes.7.when]]\nmessage = "x"\nverdict = "quota"\n', 7, "codes.7.when[0].verdict", "no-scope", id="another kind of answer has no scope yet"),
     pytest.param(NAME + '[[endpoints]]\nname = "a"\nmatch = [\n "* */c",\n "GETT */a"]\n', 6, "endpoints[0].match[1]", "unknown-method", id="method that is none"),
@@ -159,6 +161,7 @@ FINE = [
     pytest.param(NAME + '[codes.7]\nverdict = "quota"\nrecovers = "capacity"\n', id="what is full holds up nobody else"),
     pytest.param(NAME + '[http]\n"4xx" = { verdict = "quota" }\n[families]\n7 = { verdict = "quota" }\n', id="who may not speak for more"),
     pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "x"\nwait = 3\n', id="a condition inherits the scope"),
+    pytest.param(WINDOW + '[[codes.7.when]]\nmessage = "x"\nverdict = "quota"\nwait = 3\n', id="a condition of the same kind inherits the scope"),
 ]  # fmt: skip
 
 
@@ -176,6 +179,7 @@ def test_advice_suggests_only_what_is_near():
     assert [one.advice for one in linted(method.format("GETT"))] == ["Did you mean 'GET'?"]
     assert linted(method.format("BOOK"))[0].advice.startswith("Write one of CONNECT, DELETE, GET,")
     assert "Did you mean" not in linted(argument)[0].advice
+    assert "'expo'" in linted(argument.replace('"expo"', '"exp"'))[0].advice
 
 
 def test_everything_is_told_at_once():

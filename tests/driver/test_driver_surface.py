@@ -429,6 +429,21 @@ def test_report_of_an_error(run):
     run(main)
 
 
+def test_report_of_a_call_that_was_refused_before_any_attempt(run):
+    """Nothing was classified: no success either, though nobody said that anything failed."""
+
+    async def main():
+        guard = make_guard(most_waiting=0)
+        with pytest.raises(QuotaError):
+            await guard.call(Script([BUSY], name="read"))
+        with pytest.raises(QuotaError) as caught:
+            await guard.call(Script([OK], name="read"))
+        told = report(caught.value)
+        assert (told.attempts, told.classification, told.error.reason) == (0, None, "crowd")
+
+    run(main)
+
+
 def test_report_of_a_success_after_a_retry(run):
     """It tells what the call ended with, not that there was nothing: the same as without a retry."""
 

@@ -294,6 +294,8 @@ async def test_a_host_that_is_not_guarded_is_told_once(caplog):
         pytest.param(["api.memories.ai"], "api.memorie.ai", "WARNING", id="a typo"),
         pytest.param(["api.memories.ai:8443"], "staging.memories.ai", "WARNING", id="a neighbour"),
         pytest.param(["api.memories.ai"], "localhost", "WARNING", id="a test server"),
+        pytest.param(["api.memories.ai"], "[::1]", "WARNING", id="a test server's number"),
+        pytest.param(["api.memories.ai"], "api.example.ai", "INFO", id="somewhat like it"),
         pytest.param(["api.memories.ai"], "s3.amazonaws.com", "INFO", id="another service"),
         pytest.param(["localhost:8080"], "localhost", "INFO", id="another port"),
         pytest.param(["localhost:8080"], "127.0.0.1", "WARNING", id="the same server"),

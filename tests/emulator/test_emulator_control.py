@@ -1,7 +1,26 @@
 """The control interface, used by a test in another process."""
 
+import re
+from pathlib import Path
+
+import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
+
+from pollers.emulator import MemoriesEmulator, MemosEmulator
+from pollers.emulator.control import COMMON_ACTS
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings" / "testing.md"
+
+
+def documented():
+    """The tables of the page: each request with the bodies that its row shows."""
+    for table in re.findall(
+        r"^\| request \|.*\n(?:\|.*\n)+", PAGE.read_text("utf-8"), re.MULTILINE
+    ):
+        rows = re.findall(r"^\| `(GET|POST) (\w+)` \| (.*) \|$", table, re.MULTILINE)
+        yield [(method, name, re.findall(r"`([\[{?].*?)`", cell)) for method, name, cell in rows]
 
 
 @pytest_asyncio.fixture
@@ -118,6 +137,30 @@ async def test_log_and_state(controlled) -> None:
 async def test_bad_bodies(controlled, name, body) -> None:
     """A body that says nothing sensible is HTTP 400 with a reason."""
     assert (await post(controlled, name, body, status=400))["error"]
+
+
+def test_the_page_has_a_row_for_everything() -> None:
+    """The second table is of what only the MemOS emulator has."""
+    memories, memos = ([(method, name) for method, name, _ in rows] for rows in documented())
+    assert sorted(memories) == sorted(
+        [*(("POST", name) for name in MemoriesEmulator.acts), ("GET", "log"), ("GET", "state")]
+    )
+    assert sorted(memos) == sorted(
+        ("POST", name) for name in {*MemosEmulator.acts} - {*COMMON_ACTS}
+    )
+
+
+@pytest.mark.parametrize(("table", "make"), [(0, MemoriesEmulator), (1, MemosEmulator)])
+async def test_every_row_of_the_page_works(table, make) -> None:
+    """Each body as it stands there, and each address."""
+    async with make(control=True) as emulator, aiohttp.ClientSession() as session:
+        root = f"{URL(emulator.base_url).origin()}/_emulator"
+        for method, name, shown in list(documented())[table]:
+            for one in shown or [""]:
+                url = f"{root}/{name}"
+                asked = session.get(url + one) if method == "GET" else session.post(url, data=one)
+                async with asked as response:
+                    assert response.status == 200, (name, one, await response.text())
 
 
 async def test_off_by_default(api) -> None:

@@ -19,6 +19,7 @@ from pollers_kit import (
     since_epoch,
     stored,
 )
+from submit_kit import Shop
 
 from pollers import PollerResumed, PollerStalled, State
 from pollers.store import MemoryStore
@@ -229,6 +230,45 @@ def test_a_source_whose_last_job_is_unwatched_does_not_keep_its_account_stalled(
         (0.05, "ann", "PollerStalled"),
         (40.05, "ann", "PollerResumed"),
     ]
+
+
+@pytest.mark.parametrize("how", ["expired", "unwatched", "given up"])
+def test_an_account_without_jobs_is_no_longer_stalled(run: Any, how: str) -> None:
+    """Whoever submits nothing while it is stalled would never learn that he may; the next is told anew."""
+    store = MemoryStore()
+    shop = Shop()
+    shop.always = lambda _: EMPTY
+    shop.search_trouble = [EMPTY] * 9
+
+    async def main() -> None:
+        async with shop.poller(store=store, final_grace=5.0) as poller:
+            if how == "given up":
+                job = await poller.submit(shop.vanish)
+            else:
+                shop.add("a", at=NEVER)
+                job = await poller.watch("a", deadline=10.0 if how == "expired" else None)
+            await poller.watch(shop.add("b", at=NEVER), deadline=1.0)
+            await anyio.sleep(12.0)
+            assert [what for *_, what in told_of(await stored(store))] == ["PollerStalled"]
+            if how != "expired":
+                await job.unwatch()
+            await anyio.sleep(100.0)
+            [account] = poller.snapshot()["accounts"]
+            assert (account["stalled_since"], account["stalled_by"]) == (None, [])
+            assert not poller.snapshot()["sources"][0]["stalled"]
+            await poller.watch("c", deadline=None)
+            await anyio.sleep(100.0)
+            assert poller.snapshot()["accounts"][0]["stalled_since"] is not None
+
+    run(main)
+    at = 15.0 if how == "expired" else 12.0
+    first = 0.0 if how == "given up" else 0.05
+    told = told_of(anyio.run(stored, store))
+    assert told[:2] == [
+        (first, "default", "PollerStalled"),
+        (pytest.approx(at, abs=0.01), "default", "PollerResumed"),
+    ]
+    assert [what for *_, what in told[2:]] == ["PollerStalled"]
 
 
 # -- shares ---------------------------------------------------------------------------------------

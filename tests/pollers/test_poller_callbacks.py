@@ -206,7 +206,7 @@ def test_a_flood_of_forged_hints_costs_no_more_than_polling(run: Any) -> None:
             for _ in range(6000):
                 poller.hint(["a"])
                 await anyio.sleep(0.05)
-            turns = poller._engine.loops[0].watch._turns
+            turns = poller._engine.loops[0].watch.queue.turns
             assert len(turns._later) + len(turns._waiting) < 20
 
     run(main)

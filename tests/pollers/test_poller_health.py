@@ -6,9 +6,11 @@ from typing import Any
 import anyio
 import pytest
 from pollers_kit import DOWN, EMPTY, NEVER, Provider, SlowStore, make_poller, paper_guard, stop_of
+from submit_kit import Shop
 
-from pollers import Health, Poller, StoreError
+from pollers import EventRefused, Health, Poller, StoreError
 from pollers.sinks import CallbackSink
+from pollers.store import MemoryStore
 from resilience.testing import EPOCH
 
 
@@ -93,6 +95,25 @@ def test_no_look_succeeds(run: Any, how: str) -> None:
 
             provider.always, provider.delay = None, 0.0
             await anyio.sleep(65.0)
+            assert poller.health().ok
+
+    run(main)
+
+
+def test_no_search_succeeds(run: Any) -> None:
+    """A submit whose reply was lost is looked for, and the text says that it is a search."""
+    shop = Shop()
+    shop.search_trouble = [DOWN] * 1000
+
+    async def main() -> None:
+        async with shop.poller() as poller:
+            await poller.submit(shop.lose)
+            await anyio.sleep(125.0)
+            [problem] = poller.health().problems
+            assert (problem.code, problem.about) == ("no_progress", "jobs of default")
+            assert problem.text.endswith(" s: the last search failed: down: not now")
+            shop.search_trouble.clear()
+            await anyio.sleep(35.0)
             assert poller.health().ok
 
     run(main)
@@ -267,11 +288,47 @@ def test_a_sink_that_is_late(run: Any) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("in_sequence", [False, True])
+def test_what_a_sink_does_not_take(run: Any, in_sequence: bool) -> None:
+    """Until it takes it, at a later start; who is never asked again, is told of by one run only."""
+    store = MemoryStore()
+    refused = ["a"]
+
+    def sink(event: Any) -> None:
+        if event.subject in refused:
+            raise EventRefused("no")
+
+    async def lives(name: str) -> list[tuple[str, str]]:
+        provider = Provider()
+        mine = CallbackSink(sink, name="mine")
+        mine.in_sequence = in_sequence
+        sinks = [mine, CallbackSink(lambda _: None, name="other")]
+        async with make_poller(provider.source(), store=store, sinks=sinks) as poller:
+            await anyio.sleep(1.0)
+            before = found(poller.health())
+            await (await poller.watch(provider.add(name, at=0.0))).result()
+            await anyio.sleep(1.0)
+            after = poller.health()
+            if after.problems:
+                assert after.alive and "does not take: 2. poller.parked('mine')" in (
+                    after.problems[0].text
+                )
+                assert ("not tried again" in after.problems[0].text) is in_sequence
+        return [*before, ("then", ""), *found(after)]
+
+    async def main() -> None:
+        parked = ("parked", "mine")
+        assert await lives("a") == [("then", ""), parked]
+        tried_again = [] if in_sequence else [parked]
+        assert await lives("b") == [*tried_again, ("then", ""), *tried_again]
+        refused.clear()
+        assert await lives("c") == [("then", "")]
+
+    run(main)
+
+
 def test_a_sink_that_hangs_at_what_is_parked_is_late(run: Any) -> None:
     """Before it has come to what is new."""
-    from pollers import EventRefused
-    from pollers.store import MemoryStore
-
     store = MemoryStore()
     state: dict[str, Any] = {"refuse": True}
 
@@ -293,8 +350,8 @@ def test_a_sink_that_hangs_at_what_is_parked_is_late(run: Any) -> None:
             await poller.watch(provider.add("b", at=NEVER))
             await anyio.sleep(10.0)
             assert poller.snapshot()["sinks"][0]["parked"] == 2
-            assert poller.health().ok
+            assert found(poller.health()) == [("parked", "mine")]
             await anyio.sleep(300.0)
-            assert found(poller.health()) == [("sink_behind", "mine")]
+            assert found(poller.health()) == [("sink_behind", "mine"), ("parked", "mine")]
 
     run(main)

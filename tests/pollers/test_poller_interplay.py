@@ -19,9 +19,10 @@ from pollers import (
     State,
     SubmitUncertain,
 )
-from pollers import _loop as module
+from pollers import _ledger as module
 from pollers._core.callbacks import LATE, Loss
 from pollers._core.model import Phase
+from pollers._queue import Hand
 from pollers._watch import INFINITE, Pace, Watch
 from pollers.observe import LookRecord, Record, SaveRecord
 from pollers.store import MemoryStore
@@ -344,10 +345,9 @@ def watch_of(*names: str, **settings: Any) -> Watch:
 
 
 def look(watch: Watch, now: float, phase: Phase = Phase.PENDING, **settings: Any) -> list[str]:
-    picked = watch.pick(10, now=now, **settings)
-    watch.saw(
-        {one: Sighting(remote_id=one, phase=phase) for one in picked}, asked=now, now=now, wall=now
-    )
+    picked = watch.pick(hand := Hand(), 10, now=now, **settings)
+    seen = {one: Sighting(remote_id=one, phase=phase) for one in picked}
+    watch.saw(hand, seen, now=now, wall=now)
     return picked
 
 
@@ -373,7 +373,7 @@ def test_polling_takes_over_from_callbacks_for_dear_jobs_too() -> None:
     assert watch.next_look() > 430.0
     watch.callbacks.loss = Loss(600.0)
     watch.callbacks.takes_over = True
-    watch.overdue(now=400.0, wall=400.0, blocked=None, since=0.0)
+    watch.tidy(400.0)
     soon = [watch.jobs.at[one.slot] for one in watch.jobs.values()]
     assert max(soon) <= 431.0
 

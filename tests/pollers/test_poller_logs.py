@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from pollers_kit import (
+    BAD,
     DOWN,
     EMPTY,
     NEVER,
@@ -16,6 +17,7 @@ from pollers_kit import (
     paper_guard,
     stop_of,
 )
+from submit_kit import Shop
 
 import pollers
 from pollers import EventRefused
@@ -168,3 +170,44 @@ def test_the_life_of_a_poller_in_its_log(run: Any, caplog: pytest.LogCaptureFixt
     assert all("kind='jobs' account='ann'" in line for line in lines[1:5])
     assert lines[4].endswith("stalled_for=40.0")
     assert lines[5] == "event='pollers.undelivered' sink='mine' events=4"
+
+
+def test_a_search_that_fails_is_a_line_of_its_own(
+    run: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once loudly for each submit or row of failures; with when the next search is."""
+    shop = Shop()
+    shop.search_trouble = [BAD, BAD, DOWN, DOWN]
+
+    async def main() -> None:
+        async with shop.poller() as poller:
+            await (await poller.submit(shop.lose)).result()
+
+    with caplog.at_level(logging.INFO, logger="pollers"):
+        run(main)
+    told = [
+        (one.levelname, one.getMessage().split("what='search' ")[1])
+        for one in caplog.records
+        if "look_failed" in one.getMessage()
+    ]
+    assert told == [
+        ("WARNING", "code='bad' title='Bad' reason='fatal' retry_in=1.0"),
+        ("INFO", "code='bad' title='Bad' reason='fatal' retry_in=2.0"),
+        ("WARNING", "code='down' title='' reason='attempts' retry_in=0.5"),
+        ("INFO", "code='down' title='' reason='attempts' retry_in=0.5"),
+    ]
+
+
+def test_a_refusal_is_told_loudly_once(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """That the account is stalled says more than that a look failed."""
+
+    async def main() -> None:
+        provider = Provider()
+        provider.trouble = [EMPTY]
+        async with make_poller(provider.source()) as poller:
+            await poller.watch(provider.add("a", at=NEVER))
+            await anyio.sleep(100.0)
+
+    run(main)
+    [line] = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert "pollers.stalled" in line

@@ -9,9 +9,10 @@ import pytest
 from pollers_kit import Provider, kinds, make_poller, now, stored
 
 from pollers import JobCancelled, JobSucceeded, Sighting
-from pollers import _loop as module
+from pollers import _ledger as module
 from pollers._core.model import Job, Phase, State
 from pollers._core.step import Step, opening, step
+from pollers._queue import Hand
 from pollers._watch import Pace, Watch
 from pollers.poller import TRANSACTION
 from pollers.store import MemoryStore
@@ -137,10 +138,10 @@ def test_a_job_that_ends_while_its_page_is_read_does_not_come_back(run: Any) -> 
             poller = make_poller(provider.source(batch=10), store=store)
             async with poller:
                 loop = poller._engine.loops[0]
-                loop._loaded = 0
+                loop.ledger._loaded = 0
                 for rid in list(loop.watch.jobs):
                     loop.watch.remove(rid)
-                tasks.start_soon(loop.load)
+                tasks.start_soon(loop.ledger.load)
                 await anyio.sleep(0.5)
                 handle = await poller.job("j2")
                 assert handle is not None
@@ -229,8 +230,8 @@ def test_children_are_written_once(children: int) -> None:
         )  # fmt: skip
         phase = Phase.SUCCEEDED if done == children else Phase.PENDING
         seen = Sighting(remote_id="T1", phase=phase, status=f"{done} of {children}", children=kids)
-        assert watch.pick(1, now=at) == ["T1"]
-        size += written(watch.saw({"T1": seen}, asked=at, now=at, wall=at), rows)
+        assert watch.pick(hand := Hand(), 1, now=at) == ["T1"]
+        size += written(watch.saw(hand, {"T1": seen}, now=at, wall=at), rows)
     assert len(rows[1].features["children"]) == children
     assert size <= 500 * children
 

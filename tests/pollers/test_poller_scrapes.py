@@ -23,6 +23,7 @@ from pollers import (
 )
 from pollers._core.events import TERMINAL
 from pollers._core.model import Job
+from pollers._queue import Hand
 from pollers._watch import Pace, Watch
 from pollers.emulator import Fault
 from pollers.sources import CallableSource, MemoriesScrapes
@@ -493,10 +494,11 @@ def picks(
         key = JobKey("memories_ai", "local", "default", "scrapes", name)
         job = Job(rid=rid, version=1, key=key, state=State.WATCHING, created_at=0.0)
         watch.add(job, now=0.0, wall=0.0, first_look=first)
-    picked = watch.pick(count, now=at, dear=lambda job: job.remote_id in dear)
-    again = watch.pick(count, now=at, dear=lambda job: job.remote_id in dear)
+    hand = Hand()
+    picked = watch.pick(hand, count, now=at, dear=lambda job: job.remote_id in dear)
+    again = watch.pick(hand, count, now=at, dear=lambda job: job.remote_id in dear)
     assert sorted(again) == sorted(picked)
-    assert sorted(watch.pick(9)) == sorted(due)
+    assert sorted(watch.pick(hand, 9)) == sorted(due)
     return picked
 
 

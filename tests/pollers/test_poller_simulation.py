@@ -118,9 +118,8 @@ class World:
 
     def check_end(self, job: Any, last: JobEvent) -> None:
         ended = job.ended_at - EPOCH
-        slack = (
-            2.0 * self.store.seconds + 0.01
-        )  # it is told when it is stored, and looked up before
+        # rows are read before they are written, and whoever unwatches may have to wait for a look's
+        slack = 4.0 * self.store.seconds + 0.01
         late = [at for at, one in self.looked if one == job.key.remote_id and at > ended + slack]
         assert late == [], f"{job.key.remote_id} ended at {ended} and was asked for at {late}"
         if isinstance(last, JobSucceeded):

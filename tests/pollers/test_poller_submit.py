@@ -2,7 +2,9 @@
 
 import asyncio
 from functools import partial, wraps
+from operator import attrgetter
 from typing import Any
+from unittest.mock import AsyncMock
 
 import anyio
 import httpx
@@ -42,7 +44,7 @@ from resilience import (
     ResilienceError,
     RetriesExhausted,
 )
-from resilience.testing import run_virtual
+from resilience.testing import EPOCH, run_virtual
 
 
 async def rows(store: MemoryStore) -> list[tuple[str, str]]:
@@ -148,6 +150,7 @@ def test_times_count_from_the_reply(run: Any) -> None:
     async def main() -> None:
         async with shop.poller(grace=60.0) as poller:
             job = await poller.submit(upload, deadline=100.0)
+            assert (await job.row()).submitted_at == EPOCH + 3600.0
             event = await job.result()
             assert (type(event).__name__, event.reason) == ("JobExpired", "deadline")
             assert (since_epoch(event), event.elapsed) == (3700.0, 100.0)
@@ -404,13 +407,43 @@ def test_what_is_no_upload_is_refused(run: Any) -> None:
     run(main)
 
 
+def in_a_thread(function: Any) -> Any:
+    """What is async about it is only the wrapper."""
+
+    def blocking(intent: Intent) -> Any:
+        return function(intent)
+
+    @wraps(blocking)
+    async def wrapper(intent: Intent) -> Any:
+        return await blocking(intent)
+
+    return wrapper
+
+
+def passed_on(function: Any) -> Any:
+    """What is async about it is only what it wraps."""
+
+    async def inner(intent: Intent) -> Any:
+        return await function(intent)
+
+    @wraps(inner)
+    def wrapper(intent: Intent) -> Any:
+        return inner(intent)
+
+    return wrapper
+
+
 async def by_way_of(function: Any, intent: Intent) -> Any:
     return await function(intent)
 
 
 @pytest.mark.parametrize(
-    "of", [partial, lambda one: wraps(one)(lambda it: one(it)), lambda _: lambda _it: "J1"]
-)
+    "of",
+    [
+        partial, lambda one: wraps(one)(lambda it: one(it)), lambda _: lambda _it: "J1",
+        lambda _: AsyncMock(return_value="J1"), in_a_thread, passed_on,
+    ],
+)  # fmt: skip
 def test_whatever_is_called_with_one_intent_may_be_an_upload(run: Any, of: Any) -> None:
     """A partial, something decorated; a lambda, of which nobody knows before what it returns."""
     shop = Shop()
@@ -418,6 +451,18 @@ def test_whatever_is_called_with_one_intent_may_be_an_upload(run: Any, of: Any) 
     async def main() -> None:
         async with shop.poller() as poller:
             assert (await poller.submit(of(partial(by_way_of, shop.upload)))).id == "J1"
+
+    run(main)
+
+
+def test_an_upload_need_not_be_written_in_python(run: Any) -> None:
+    """What such a function takes can't be asked."""
+    shop = Shop()
+
+    async def main() -> None:
+        async with shop.poller() as poller:
+            job = await poller.submit(attrgetter("token"))
+            assert (await job.row()).state is State.WATCHING
 
     run(main)
 

@@ -6,6 +6,7 @@ import anyio
 import pytest
 from pollers_kit import (
     BAD,
+    BUSY,
     DOWN,
     EMPTY,
     NEVER,
@@ -94,6 +95,20 @@ def test_a_refused_search_stalls_and_goes_on(run: Any) -> None:
         told = kinds(await stored(store))
         assert told[:4] == ["JobSubmitting", "PollerStalled", "JobWatching", "PollerResumed"]
         assert shop.searched == [0.0, 40.0, 80.0]
+
+    run(main)
+
+
+def test_a_search_that_a_quota_rejects_keeps_the_spacing(run: Any) -> None:
+    """It goes once more when the quota allows (after 2 s), and no sooner than calls may."""
+    shop = Shop()
+    shop.search_trouble = [BUSY, BUSY]
+
+    async def main() -> None:
+        async with shop.poller(source={"spacing": 3.0}) as poller:
+            await (await poller.submit(shop.lose)).result()
+        assert shop.searched == [0.0, 3.0, 6.0]
+        assert shop.asked_at[0] == 9.0
 
     run(main)
 
@@ -188,8 +203,7 @@ def test_a_search_that_is_refused_is_no_search(run: Any) -> None:
         async with shop.poller(store=store, grace=5.0) as poller:
             event = await uncertain(await poller.submit(shop.lose))
             assert (event.reason, now()) == ("none", 5.0)
-            assert event.cause is not None
-            assert "bad: wrong" in event.cause
+            assert event.cause == "the last search failed: bad: wrong"
 
     run(main)
 

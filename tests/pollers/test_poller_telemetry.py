@@ -10,7 +10,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode, get_current_span
-from pollers_kit import DOWN, EMPTY, NEVER, Provider, make_poller, paper_guard, results
+from pollers_kit import BAD, DOWN, EMPTY, NEVER, Provider, make_poller, paper_guard, results
+from submit_kit import Shop
 
 from pollers.observe import (
     DeliveryRecord,
@@ -18,6 +19,7 @@ from pollers.observe import (
     Observer,
     Record,
     SaveRecord,
+    SearchRecord,
     StateRecord,
     to_opentelemetry,
 )
@@ -202,6 +204,34 @@ def test_a_look_s_span_has_its_request_and_its_save(run: Any) -> None:
     assert not get_current_span().is_recording()
 
 
+def test_a_search_has_a_span_and_a_metric(run: Any) -> None:
+    """As a look has: what failed with the code, what was found, and the save of it inside."""
+    backend = Backend()
+    shop = Shop(visible_after=5.0)
+    shop.search_trouble = [DOWN]
+
+    async def main() -> None:
+        async with shop.poller(observe=backend.observer) as poller:
+            await (await poller.submit(shop.lose)).result()
+
+    run(main)
+    searches = backend.points("pollers.search.duration")
+    assert searches["down", *SOURCE].count == 1
+    assert searches[SOURCE].count == len(shop.searched) - 1 == 4
+    failed, *_, found = backend.named("search jobs")
+    assert (failed.status.status_code, failed.status.description) == (StatusCode.ERROR, "attempts")
+    source = {
+        "pollers.provider": "custom", "pollers.account": "default", "pollers.kind": "jobs",
+    }  # fmt: skip
+    assert failed.attributes == {**source, "error.type": "down", "pollers.found": 0}
+    assert found.attributes == {**source, "pollers.found": 1}
+    [save] = [
+        span for span in backend.named("save jobs")
+        if span.parent and span.parent.span_id == found.context.span_id
+    ]  # fmt: skip
+    assert save.attributes["pollers.events.watching"] == 1
+
+
 def test_names_and_units() -> None:
     """Dotted, in seconds or in things; those that the docstring has, and no other."""
     from resilience.testing import run_virtual
@@ -209,16 +239,16 @@ def test_names_and_units() -> None:
     backend = Backend()
 
     async def main() -> None:
-        provider = Provider()
+        shop = Shop()
         sinks = [CallbackSink(lambda _: None, name="mine")]
-        async with make_poller(provider.source(), sinks=sinks, observe=backend.observer) as poller:
-            await (await poller.watch(provider.add("a", at=2.0))).result()
+        async with shop.poller(sinks=sinks, observe=backend.observer) as poller:
+            await (await poller.submit(shop.lose)).result()
             await anyio.sleep(11.0)
 
     run_virtual(main)
     said = to_opentelemetry.__doc__ or ""
     assert [name for name in backend.names() if f"``{name}``" not in said] == []
-    assert said.count("``pollers.") == len(backend.names()) == 14
+    assert said.count("``pollers.") == len(backend.names()) == 15
     assert {unit for name, unit in backend.names().items() if name.endswith("duration")} == {"s"}
 
 
@@ -266,6 +296,35 @@ def test_an_observer_gets_records(run: Any) -> None:
         ("mine", 1, None)
     ] * 2
     assert [one.snapshot["state"] for one in observer.of(StateRecord)] == ["running"] * 2
+
+
+def test_an_observer_gets_searches(run: Any) -> None:
+    """One record for each, with how long it took; also if it is refused, or can't be made."""
+    observer = Recorder()
+    shop = Shop()
+    shop.search_trouble = [BAD, DOWN]
+
+    async def slowly(intent: Any) -> Any:
+        await anyio.sleep(0.25)
+        return await shop.find(intent)
+
+    async def main() -> None:
+        async with shop.poller(observe=observer, source={"find_submitted": slowly}) as poller:
+            await (await poller.submit(shop.lose)).result()
+        async with shop.poller(observe=observer, source={"find_submitted": None}) as poller:
+            await poller.submit(shop.lose)
+            await anyio.sleep(1.0)
+
+    run(main)
+    told = [
+        (one.elapsed, one.found, one.code, one.reason) for one in observer.of(SearchRecord)
+    ]  # fmt: skip
+    assert told == [
+        (0.25, 0, "bad", "fatal"),
+        (0.25, 0, "down", "attempts"),
+        (0.25, 1, None, None),
+        (0.0, 0, None, "no_search"),
+    ]
 
 
 def test_a_job_that_is_known_stores_no_event(run: Any) -> None:

@@ -1,12 +1,14 @@
 """Traps that the poller once fell into."""
 
 import asyncio
+import gc
 
 import anyio
 import pytest
 from pollers_kit import SlowStore
 
 from pollers import JobFailed, JobSucceeded, Poller, PollerStalled, PollerStopped
+from pollers._background import to_its_end
 from pollers.sources import CallableSource
 from pollers.store import MemoryStore
 from resilience import Guard, Policy
@@ -151,3 +153,24 @@ def test_an_exit_that_is_cancelled_waits_for_the_commit_and_stays_cancelled():
         assert job.status == "waiting"
 
     run_virtual(main)
+
+
+def test_a_failure_that_a_cancelled_caller_waited_for_is_not_logged_by_asyncio():
+    """It would be, with a traceback, whenever the garbage is collected."""
+    unseen = []
+
+    async def fails():
+        await anyio.sleep(1.0)
+        raise ValueError
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: unseen.append(about))
+        caller = asyncio.create_task(to_its_end(fails))
+        await anyio.sleep(0.5)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+
+    run_virtual(main)
+    gc.collect()
+    assert unseen == []

@@ -377,7 +377,7 @@ def test_when_it_was_submitted_is_a_number(run: Any, instant: Any) -> None:
                 await poller.watch("a", submitted_at=instant)
             assert await poller.jobs() == []
             row = await (await poller.watch("a", submitted_at=17)).row()
-            assert row.submitted_at == 17.0
+            assert (row.submitted_at, type(row.submitted_at)) == (17.0, float)
 
     run(main)
 
@@ -459,8 +459,10 @@ def test_a_state_that_is_none_is_refused_with_those_that_are(run: Any) -> None:
 @pytest.mark.parametrize("name", ["grace", "final_grace"])
 def test_a_grace_below_0_is_refused(name: str) -> None:
     """By its name."""
-    with pytest.raises(ValueError, match=f"^{name}=-1: expected seconds, 0 or more"):
-        make_poller(Provider().source(), **{name: -1})
+    for wrong in (-1, NEVER):
+        with pytest.raises(ValueError, match=f"^{name}={wrong}: expected seconds, 0 or more"):
+            make_poller(Provider().source(), **{name: wrong})
+    make_poller(Provider().source(), **{name: 0})
 
 
 def test_data_must_be_json(run: Any) -> None:

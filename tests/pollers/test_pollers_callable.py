@@ -1,6 +1,7 @@
 """CallableSource: anybody's own function, one look at a time."""
 
 from dataclasses import dataclass
+from functools import wraps
 from types import SimpleNamespace
 from typing import Any
 
@@ -161,3 +162,25 @@ def test_a_source_has_its_own_guard_by_default() -> None:
 
     source = CallableSource(ask, **WORDS)
     assert (source.guard.policy.name, source.kind, source.provider) == ("http", "jobs", "custom")
+
+
+def test_a_wrapper_is_async_if_what_it_wraps_is_or_if_it_is() -> None:
+    """A decorator that puts a sync function into a thread, and one that only passes things on."""
+
+    def blocking(_job_id: str) -> str:
+        return "done"
+
+    @wraps(blocking)
+    async def threaded(job_id: str) -> str:
+        return blocking(job_id)
+
+    for ask in (threaded, wraps(threaded)(lambda job_id: threaded(job_id))):
+        assert CallableSource(ask, **WORDS).kind == "jobs"
+    with pytest.raises(TypeError, match="blocking is a sync function"):
+        CallableSource(wraps(blocking)(lambda job_id: blocking(job_id)), **WORDS)
+
+
+def test_a_search_is_an_async_function() -> None:
+    """As what asks is; said when the source is made, not when the first reply is lost."""
+    with pytest.raises(TypeError, match="is a sync function: a source asks with 'async def'"):
+        single("x", find_submitted=lambda intent: [intent.token])

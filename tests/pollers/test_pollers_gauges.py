@@ -10,6 +10,7 @@ from pollers._core.gauges import BUCKETS, HALF_LIFE, SPAN, Ages, Quantiles, Rate
 from pollers._core.stalls import Stalls
 from pollers._core.tally import Tally, delay_of
 from pollers._core.turns import MOST_COUNTED
+from pollers._queue import Hand
 from pollers._watch import Pace, Watch
 
 # -- rates ----------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def test_jobs_that_are_due_are_counted_once():
     for rid in range(100):
         watch.add(make_job(rid), now=0.0, wall=0.0, first_look=float(rid))
     assert [watch.due(now) for now in (-1.0, 0.0, 49.0, 49.5, 1e9)] == [0, 1, 50, 50, 100]
-    watch.pick(5, now=49.0)
+    watch.pick(Hand(), 5, now=49.0)
     assert watch.due(49.0) == 45
     for rid in range(20, 30):
         watch.remove(rid)
@@ -229,7 +230,7 @@ def test_jobs_that_are_due_are_counted_once():
 def test_what_is_due_is_counted_right_through_any_history() -> None:
     """Against a plain count, with looks at random times, ends, and pages of many days."""
     chance = random.Random(11)
-    watch = Watch(Pace(max_interval=30.0), 7, chance.random)
+    watch = Watch(Pace(max_interval=30.0, grace=NEVER), 7, chance.random)
     now, rid = 0.0, 0
     for _ in range(300):
         now += chance.random() * 3
@@ -237,8 +238,8 @@ def test_what_is_due_is_counted_right_through_any_history() -> None:
             rid += 1
             watch.add(make_job(rid), now=now, wall=now, first_look=now + chance.random() * 40)
         if chance.random() < 0.7:
-            watch.pick(7, now=now)
-            watch.saw({}, asked=now, now=now, wall=now)
+            watch.pick(hand := Hand(), 7, now=now)
+            watch.saw(hand, {}, now=now, wall=now)
         if watch.jobs and chance.random() < 0.3:
             watch.remove(chance.choice(list(watch.jobs)))
         true = sum(

@@ -353,6 +353,7 @@ def test_a_deployment_that_ignores_numbers_is_paged_through() -> None:
             here.emulator.requests.clear()
             assert set(await look(source, *numbers)) == set(numbers)
             assert here.asked() == [(), (), ()]  # it is known by now
+            assert source.looks_at_once == 1  # pages come no faster for being asked for by several
 
     run_virtual(main)
 
@@ -498,6 +499,42 @@ def test_pages_of_everything_are_as_large_as_the_server_takes() -> None:
     assert set(run_virtual(main)) == set(everything[190:])
     sizes = [asked["size"] for asked in answers.asked]
     assert sizes == [30, 200, 100, *[50] * 5, *[50] * 5]
+
+
+@pytest.mark.parametrize(
+    ("refused", "asked"),
+    [
+        pytest.param(lambda it: it["size"] != 30, [(1, n) for n in (30, 200, 100, 50, 25, 12)], id="all"),
+        pytest.param(lambda it: it["page"] > 1, [(1, 30), (1, 200), (2, 200)], id="a later one"),
+    ],
+)  # fmt: skip
+def test_a_page_that_is_refused_for_another_reason_ends_the_look(refused: Any, asked: Any) -> None:
+    """Any deployment gives 20; and a smaller second page would be another one."""
+    everything = [f"VI{i}" for i in range(220)]
+    no = {"code": "0003", "msg": "One or more parameters are incorrect", "data": None}
+    plain = no_more_than(200, everything)
+    answers = Answers(lambda it: no if refused(it) else plain(it))
+
+    async def main() -> None:
+        with pytest.raises(FatalError):
+            await looked(answers, *everything[190:])
+
+    run_virtual(main)
+    assert [(it["page"], it["size"]) for it in answers.asked] == asked
+
+
+def test_all_pages_of_one_question_are_of_one_size() -> None:
+    """Where the server's are shorter than that."""
+    numbers = [f"VI{i}" for i in range(30)]
+
+    def ten(it: Any) -> Any:
+        page = numbers[(it["page"] - 1) * 10 :][:10]
+        videos = [{"video_no": one, "status": "PARSE"} for one in page]
+        return ok({"videos": videos, "page_size": 10, "total_count": 30})
+
+    answers = Answers(ten)
+    assert set(run_virtual(lambda: looked(answers, *numbers))) == set(numbers)
+    assert [(it["page"], it["size"]) for it in answers.asked] == [(1, 30), (2, 30), (3, 30)]
 
 
 def test_how_many_pages_there_are_does_not_go_by_the_few_that_were_asked_for() -> None:

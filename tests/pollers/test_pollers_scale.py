@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from pollers import Job, JobKey, Sighting, State
-from pollers._core import calendar, turns
+from pollers._core import calendar
 from pollers._core.calendar import PART, Calendar
 from pollers._core.model import Phase
 from pollers._core.table import BLOCK, Index, Table
-from pollers._watch import SET_ASIDE, Pace, Watch
+from pollers._queue import SET_ASIDE, Hand
+from pollers._watch import Pace, Watch
 
 
 def row(rid: int, **more: Any) -> Job:
@@ -39,10 +40,9 @@ def held_by(jobs: int) -> int:
             watch.add(row(rid, deadline=9e9, status="UNPARSE"), now=5.0, wall=1.0, first_look=5.05)
         for at in range(jobs // 200):
             now = 6.0 + at / 5.0
-            seen = {
-                one: running(one, duration=30.0 + at, size=now) for one in watch.pick(200, now=now)
-            }
-            assert watch.saw(seen, asked=now, now=now, wall=now) == []
+            picked = watch.pick(hand := Hand(), 200, now=now)
+            seen = {one: running(one, duration=30.0 + at, size=now) for one in picked}
+            assert watch.saw(hand, seen, now=now, wall=now) == []
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
     finally:
@@ -52,7 +52,6 @@ def held_by(jobs: int) -> int:
 def test_a_job_takes_230_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its id of 20 characters and a length of its own; the rest of a watch is small."""
     monkeypatch.setattr(calendar, "PART", 64)  # what is opened at once is many of so few
-    monkeypatch.setattr(turns, "DROPPED", 64)
     few, many = held_by(1_000), held_by(6_000)
     assert (many - few) / 5_000 <= 230.0
     assert few <= 600_000
@@ -201,19 +200,19 @@ def test_a_crowd_of_dear_jobs_is_passed_over_once() -> None:
         asked += 1
         return one.rid > 10
 
-    watch = Watch(Pace(), 20, lambda: 0.0)
+    watch = Watch(Pace(grace=1000.0), 20, lambda: 0.0)
     for rid in range(1, 20_011):
         watch.add(row(rid), now=0.0, wall=0.0, first_look=0.05)
     served: list[str] = []
     most = 0
     for at in range(1, 201):
         before = asked
-        picked = watch.pick(20, now=float(at), dear=dear)
+        picked = watch.pick(hand := Hand(), 20, now=float(at), dear=dear)
         most = max(most, asked - before)
-        costly = [one.remote_id for one in watch.picked if one.rid > 10]
+        costly = [one.remote_id for one in hand.picked if one.rid > 10]
         assert len(costly) == 1
         served += costly
-        watch.saw({}, asked=float(at), now=float(at), wall=float(at))
+        watch.saw(hand, {}, now=float(at), wall=float(at))
         assert len(picked) == (1 if 1 < at < 100 else 11)
     assert most <= SET_ASIDE * 20 + 20 + 2
     assert len(set(served)) == 200
@@ -226,16 +225,16 @@ def test_an_odd_job_has_its_turn_among_many_dear_ones() -> None:
         watch.add(row(rid), now=0.0, wall=0.0, first_look=0.05)
     alone = []
     for at in range(1, 60):
-        picked = watch.pick(20, now=float(at), dear=lambda one: one.rid > 1)
+        picked = watch.pick(hand := Hand(), 20, now=float(at), dear=lambda one: one.rid > 1)
         if picked == [row(1).key.remote_id]:
             alone.append(at)
-            watch.failed(now=float(at), retry_at=at + 10.0, odd=True)
+            watch.failed(hand, now=float(at), retry_at=at + 10.0, odd=True)
         elif at == 1:
             assert picked[0] == row(1).key.remote_id
-            watch.failed(now=1.0, retry_at=11.0, odd=True)
+            watch.failed(hand, now=1.0, retry_at=11.0, odd=True)
         else:
             assert len(picked) == 1
-            watch.saw({}, asked=float(at), now=float(at), wall=float(at))
+            watch.saw(hand, {}, now=float(at), wall=float(at))
     assert alone == [11, 21, 31, 41, 51]
 
 
@@ -247,7 +246,7 @@ def test_deadlines_of_jobs_that_ended_are_forgotten() -> None:
     watch = Watch(Pace(final_grace=30.0), 20, lambda: 0.0)
     for rid in range(1, 101):
         watch.add(row(rid, deadline=500.0), now=0.0, wall=0.0, first_look=0.05)
-    assert watch.next_overdue() == 530.0
+    assert watch.next_expiry() == 530.0
     for rid in range(1, 101):
         watch.remove(rid)
     watch.add(row(101, deadline=500.0), now=0.0, wall=0.0, first_look=0.05)
@@ -256,11 +255,11 @@ def test_deadlines_of_jobs_that_ended_are_forgotten() -> None:
     ]
     watch.remove(101)
     watch.add(row(101, deadline=800.0), now=0.0, wall=0.0, first_look=0.05)
-    assert watch.next_overdue() == 830.0
+    assert watch.next_expiry() == 830.0
     assert watch.overdue(now=829.9, wall=829.9, blocked="down", since=0.0) == []
     (over,) = watch.overdue(now=830.0, wall=830.0, blocked="down", since=0.0)
     assert over[0] == 101
-    assert watch.next_overdue() == float("inf")
+    assert watch.next_expiry() == float("inf")
 
 
 def test_an_overdue_job_whose_look_may_come_is_waited_for() -> None:
@@ -268,9 +267,9 @@ def test_an_overdue_job_whose_look_may_come_is_waited_for() -> None:
     watch = Watch(Pace(final_grace=30.0), 20, lambda: 0.0)
     watch.add(row(1, deadline=100.0), now=0.0, wall=0.0, first_look=0.05)
     assert watch.overdue(now=130.0, wall=130.0, blocked=None, since=0.0) == []
-    assert watch.next_overdue() == 160.0
+    assert watch.next_expiry() == 160.0
     assert watch.overdue(now=160.5, wall=160.5, blocked=None, since=0.0) == []
-    assert watch.next_overdue() == 190.5
+    assert watch.next_expiry() == 190.5
     assert [rid for rid, _ in watch.overdue(now=190.5, wall=190.5, blocked="down", since=0.0)] == [
         1
     ]
@@ -282,7 +281,7 @@ def test_a_job_expires_once_though_its_slot_had_another_of_that_second() -> None
     last = PART + 100
     for rid in range(1, last + 1):
         watch.add(row(rid, deadline=10.0), now=0.0, wall=0.0, first_look=0.05)
-    assert watch.next_overdue() == 40.0
+    assert watch.next_expiry() == 40.0
     watch.remove(last)
     watch.add(row(last + 1, deadline=10.2), now=0.0, wall=0.0, first_look=0.05)
     over = [rid for rid, _ in watch.overdue(now=100.0, wall=100.0, blocked="down", since=0.0)]

@@ -3,6 +3,7 @@
 # ruff: noqa: D102, D103  # helpers say it by their names
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +15,14 @@ from sim_world import FINAL_GRACE, GRACE, Row, World
 from pollers._core.model import EventRow, Job, State
 from resilience.testing import EPOCH
 
-SLACK = 45.0
-"""Seconds that a look may be under way at a deadline: 5 for a quota, 30 for the answer, a pause."""
+SLACK = 60.0
+"""Seconds that a look may be under way at a deadline: 30 for a quota, 30 for the answer."""
 
 TRACED = 60
+
+LIFE = "watching( changed)* (succeeded|failed|expired|cancelled)"
+WATCHED = re.compile(LIFE)
+ORDERED = re.compile(f"submitting( failed|( uncertain)?( cancelled| {LIFE})| uncertain)")
 
 
 def play(seed: int, *, on_trio: bool = False, disk: Any = None) -> World:
@@ -73,14 +78,16 @@ async def check(here: World) -> None:
             blame(f"the events of {line} are {mine}")
     for rid, row in here.rows.items():
         mine = lines[rid]
-        kinds = [one.type for one in mine]
-        ends = [one for one in kinds if one not in ("watching", "changed")]
-        if len(ends) != 1 or kinds[-1] != ends[0] or kinds[0] != "watching":
+        kinds = " ".join(one.type for one in mine)
+        if not (ORDERED if row.name in here.orders else WATCHED).fullmatch(kinds):
             blame(f"the life of row {rid} is {kinds}")
         elif {one.data["user_data"] for one in mine} != {row.name}:
             blame(f"row {rid} has lost its data: {mine}")
         elif rid in jobs:
-            check_job(here, row, jobs[rid], mine)
+            if row.name in here.orders:
+                check_order(here, row, jobs[rid], mine)
+            if "watching" in kinds:
+                check_job(here, row, jobs[rid], mine)
         elif here.keep is None:
             blame(f"row {rid} is gone, and keep=None")
     if not await here.all_are_told():
@@ -94,7 +101,7 @@ def check_job(here: World, row: Row, job: Job, mine: Sequence[EventRow]) -> None
         blame(f"{job} does not go with {mine}")
     answers = [
         one
-        for one in here.provider.answers[row.name]
+        for one in here.provider.answers[row.remote_id]
         if one.by is row.ender and row.number < one.number and one.told <= row.ended
     ]
     due = due_at(here, row, job)
@@ -114,8 +121,52 @@ def check_job(here: World, row: Row, job: Job, mine: Sequence[EventRow]) -> None
     late = asleep + max(due[1], row.ender.opened if row.ender else 0.0) + FINAL_GRACE + SLACK
     if job.cause is not None and job.state is State.EXPIRED:
         late += FINAL_GRACE  # looks have failed for so long, from the first one that came after it was due
+    # a look that a quota rejected goes once more, behind the others that are under way
+    late += (here.provider.at_once - 1) * here.provider.spacing
     if row.ended > late + 60.0 * here.write_seconds:
         blame(f"{row.name} should have ended by {late}")
+
+
+def check_order(here: World, row: Row, job: Job, mine: Sequence[EventRow]) -> None:
+    """It has the id that a reply, a search or a person told; or somebody has to look, and should."""
+    orders, blame, token = here.submitted, here.trace.blame, mine[0].subject
+    made, remote_id = orders.made[token], job.key.remote_id
+    if remote_id != token:
+        found = {
+            one.found[0] for one in orders.searches[token]
+            if len(one.found) == 1 and one.number < row.number
+        }  # fmt: skip
+        known = {orders.replied.get(token), here.settled.get(token), *found}
+        if remote_id not in known or remote_id not in made:
+            blame(f"{row.name} is {remote_id}, which nobody said of {token}: {made}")
+    elif job.state is State.FAILED and made:
+        blame(f"{row.name} was refused, and there is {made}")
+    elif job.state is State.CANCELLED and row.name not in here.unwatched:
+        blame(f"{row.name} is cancelled, and nobody wished it")
+    elif job.state not in (State.FAILED, State.CANCELLED, State.UNCERTAIN):
+        blame(f"{row.name} is {job.state}, and has no id")
+    if any(one.type == "uncertain" for one in mine):
+        check_uncertain(here, token, next(one for one in mine if one.type == "uncertain"))
+
+
+def check_uncertain(here: World, token: str, event: EventRow) -> None:
+    """Nobody could have told: not by any search of the process that gave it up, nor by one later on."""
+    orders, blame = here.submitted, here.trace.blame
+    process, number = here.doubted[token]
+    told = [
+        one for one in orders.searches[token] if one.by is process and one.number < number
+    ]  # fmt: skip
+    caller, until = orders.called.get(token, (None, 0.0))
+    lost_at = until if caller is process else process.began
+    match event.data["reason"]:
+        case "no_search" if not here.searches and not told:
+            return
+        case "several" if told and len(told[-1].found) > 1:
+            return
+        case "none" if told and not any(one.found for one in told):
+            if told[-1].asked >= lost_at + GRACE - 0.001:
+                return
+    blame(f"{token} is uncertain ({event.data['reason']}), lost at {lost_at}: {told}")
 
 
 def due_at(here: World, row: Row, job: Job) -> tuple[float, float]:

@@ -43,10 +43,14 @@ class Trace:
 class Process:
     """One process: counts its steps, and dies at one of them if it is to."""
 
-    def __init__(self, number: int, trace: Trace, *, dies_at: int | None = None) -> None:
+    def __init__(
+        self, number: int, trace: Trace, *, dies_at: int | None = None, dies_in: str | None = None
+    ) -> None:
         self.number = number
         self.trace = trace
         self.dies_at = dies_at
+        self.dies_in = dies_in
+        """The first step of this name."""
         self.steps = 0
         self.alive = True
         self.left = False
@@ -70,7 +74,7 @@ class Process:
         self.trace.note(self.number, *what)
         if self.steps > MOST_STEPS:
             raise AssertionError(f"process {self.number} spins")
-        if self.steps == self.dies_at:
+        if self.steps == self.dies_at or what[0] == self.dies_in:
             self.die()
             raise Killed
 

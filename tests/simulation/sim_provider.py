@@ -131,9 +131,15 @@ class Provider:
         self.absent_rate = chance.choice([0.0, 0.0, 0.03])
         self.answers: dict[str, list[Answer]] = defaultdict(list)
         self.spacing = 0.0
+        self.at_once = 1
+        """Requests of one process and kind that may be under way."""
+        self._under_way: defaultdict[Any, list[tuple[int, Sequence[str]]]] = defaultdict(list)
+        """By process, account and kind: since which line of the trace, and for which jobs."""
         self.requests = 0
         self.ended: dict[str, tuple[int, float]] = {}
         """By whom a job was ended, and since when that process knows it; later ones know it too."""
+        self.watched: dict[str, int] = {}
+        """Lines of the trace before a job was last begun to be watched."""
         self._asked_at: dict[tuple[int, str, str], float] = {}
         self._not_before: dict[tuple[int, str], tuple[float, float]] = {}
         """By process and scope: since when, and until when, nobody may ask."""
@@ -163,13 +169,30 @@ class Provider:
         self.accounts[name] = Account(states, calls, per)
 
     async def ask(self, process: Process, account: str, kind: str, ids: Sequence[str]) -> Any:
-        chance = self.chance.random
         process.step("ask", kind, *ids)
         self.requests += 1
+        source = (process.number, account, kind)
+        under_way = self._under_way[source]
+        twice = [
+            one
+            for line, others in under_way
+            for one in set(ids).intersection(others)
+            if self.watched[one] <= line  # else it is another row's
+        ]
+        if len(under_way) >= self.at_once or twice:
+            self.trace.blame(f"process {process.number} asks for {ids} beside {under_way}")
+        under_way.append(this := (len(self.trace.lines), ids))
+        try:
+            return await self._answer(process, account, kind, ids)
+        finally:
+            under_way.remove(this)
+
+    async def _answer(self, process: Process, account: str, kind: str, ids: Sequence[str]) -> Any:
+        chance = self.chance.random
         asked, number = anyio.current_time(), len(self.trace.lines)
-        self._check(process, account, kind, ids, asked)
-        body, fault = self._trouble(self.accounts[account], ids, asked)
-        await anyio.sleep(self.delay / 2.0 + self._extra(fault))
+        self.check(process, account, kind, ids, asked)
+        body, fault = self.trouble(self.accounts[account], ids, asked)
+        await anyio.sleep(self.delay / 2.0 + self.extra(fault))
         here = anyio.current_time()
         seen = {one: self.lives[one].status(here) for one in ids}
         for one in ids:
@@ -181,25 +204,27 @@ class Provider:
         if fault in ("reset", "timeout"):
             raise ConnectionResetError("gone") if fault == "reset" else TimeoutError
         if body is not None:
-            self._keep_away(process, account, kind, body, told)
+            self.keep_away(process, account, kind, body, told)
             return body
         for one, status in seen.items():
             self.answers[one].append(Answer(process, number, asked, told, status))
         return seen
 
-    def _check(
-        self, process: Process, account: str, kind: str, ids: Sequence[str], now: float
-    ) -> None:
+    def check(
+        self, process: Process, account: str, kind: str, ids: Sequence[str], now: float,
+        *, endpoint: str | None = None,
+    ) -> None:  # fmt: skip
         source = (process.number, account, kind)
         if now < self._asked_at.get(source, -math.inf) + self.spacing - EPSILON:
             self.trace.blame(f"process {process.number} asks before the stated spacing is over")
         self._asked_at[source] = now
         if now > process.leaves_at + EPSILON:
             self.trace.blame(f"process {process.number} is being left, and begins a look")
-        for scope in (account, f"{account}/{kind}"):
+        for scope in (account, f"{account}/{endpoint or kind}"):
             since, until = self._not_before.get((process.number, scope), (math.inf, -math.inf))
-            # it may have been let go before that was said, and have waited for the spacing since
-            if since + self.spacing <= now < until - EPSILON:
+            # it may have been let go before that was said, and have waited for the spacing since,
+            # behind others that had been
+            if since + self.at_once * self.spacing <= now < until - EPSILON:
                 self.trace.blame(f"process {process.number} asks {scope} before it was told to")
         for one in ids:
             number, at = self.ended.get(one, (math.inf, math.inf))
@@ -208,7 +233,7 @@ class Provider:
         if len(set(ids)) != len(ids):
             self.trace.blame(f"{ids}: a job is in a batch twice")
 
-    def _keep_away(
+    def keep_away(
         self, process: Process, account: str, kind: str, body: dict[str, Any], now: float
     ) -> None:
         """What was told by the server holds from each answer; what the policy says, from the first."""
@@ -220,7 +245,7 @@ class Provider:
         elif now >= known:
             self._not_before[key] = (now, now + pause)
 
-    def _trouble(
+    def trouble(
         self, account: Account, ids: Sequence[str], now: float
     ) -> tuple[dict[str, Any] | None, str | None]:
         """A body with a code, or something else that is wrong with this request, or nothing."""
@@ -238,5 +263,5 @@ class Provider:
             code = fault
         return None if code is None else {"code": code, "msg": f"it is {code}"}, None
 
-    def _extra(self, fault: str | None) -> float:
+    def extra(self, fault: str | None) -> float:
         return {"late": self.chance.uniform(1.0, 25.0), "hang": 10_000.0}.get(fault or "", 0.0)

@@ -9,11 +9,13 @@ import math
 import random
 import shutil
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 from sim_order import nap
+from sim_orders import STEPS, Orders
 from sim_process import Killed, Process, StorePort, Trace, seldom
 from sim_provider import LAWS, PAPER, Provider
 from sim_sinks import ByCursor, ById, BySequence, Moods, SinkPort, named
@@ -70,6 +72,7 @@ class Row:
     """One row of the store: whose it is, who began to watch it and who ended it, and when."""
 
     name: str
+    remote_id: str
     began: Process
     number: int
     """Of the lines of the trace before it."""
@@ -91,7 +94,9 @@ class World:
         self.disk = disk or Memory(seed)
         self.provider = Provider(chance, self.trace, calm_at=CALM_AT)
         self.provider.spacing = chance.choice([0.0, 0.0, 0.5, 3.0])
+        self.submitted = Orders(self.provider)
         self.batch = chance.choice([1, 3, 10])
+        self.provider.at_once = chance.choice([1, 1, 2, 8])
         self.accounts = ["ann", *(["bob"] if chance.random() < 0.2 else [])]
         self.kinds = ["videos", *(["tasks"] if chance.random() < 0.2 else [])]
         for account in self.accounts:
@@ -115,6 +120,11 @@ class World:
         )
         self.on_refused = chance.choice(["stall", "stall", "stall", "stop"])
         self.plan = self._plan()
+        share = chance.choice([0.0, 0.0, 0.3, 1.0])
+        self.orders = {name for _, name, *_ in self.plan if chance.random() < share}
+        """Jobs that are submitted, not only watched."""
+        self.searches = chance.random() < 0.9
+        """Whether the source can search for lost replies."""
         self.homes: dict[str, tuple[str, str]] = {name: home for _, name, home, _ in self.plan}
         self.stored: set[str] = set()
         self.deadlines = {
@@ -122,6 +132,12 @@ class World:
         }
         self.again: dict[str, int] = {}
         self.unwatched: set[str] = set()
+        self.handed_in: dict[str, str] = {}
+        """By name: the tokens of intents that are on the disk."""
+        self.doubted: dict[str, tuple[Process, int]] = {}
+        """Who gave a token up as uncertain, and how many lines the trace had then."""
+        self.settled: dict[str, str] = {}
+        """By token: the id that a person named."""
         self.told: dict[str, Any] = {}
         self.running = 0
         self.seq = 0
@@ -182,7 +198,8 @@ class World:
             number = 0
             while anyio.current_time() < CALM_AT:
                 number += 1
-                process = Process(number, self.trace, dies_at=self._dies_at())
+                dies_in = seldom(chance, 0.3 if self.orders else 0.0, chance.choice(STEPS))
+                process = Process(number, self.trace, dies_at=self._dies_at(), dies_in=dies_in)
                 processes.start_soon(self._run, process)
                 span = min(chance.expovariate(1 / 60.0), CALM_AT - anyio.current_time())
                 with anyio.move_on_after(span):
@@ -300,8 +317,10 @@ class World:
 
         return CallableSource(
             one if self.batch == 1 else many, batch=self.batch, spacing=self.provider.spacing,
-            guard=guard, kind=kind, succeeded=["done"], failed=["broken"],
+            at_once=self.provider.at_once, guard=guard, kind=kind, succeeded=["done"], failed=["broken"],
             pending=["running", "queued"],
+            find_submitted=partial(self.submitted.search, process, account, kind)
+            if self.searches else None,
         )  # fmt: skip
 
     async def _wrote(self, name: str, process: Process, until: float | None = None) -> None:
@@ -313,14 +332,36 @@ class World:
                 continue  # two writes at once
             self.events.append(row)
             self.seq = row.seq
-            if row.type == "watching":
-                self.rows[row.rid] = Row(row.subject, process, len(self.trace.lines))
-                self.provider.ended.pop(row.subject, None)
-            elif row.rid and row.type != "changed":
-                self.rows[row.rid].end(process)
-                self.provider.ended[row.subject] = (process.number, until or anyio.current_time())
+            if row.rid:
+                self._moved(row, process, until or anyio.current_time())
         if name == "prune":
             await self._pruned()
+
+    def _moved(self, row: EventRow, process: Process, until: float) -> None:
+        lines, name = len(self.trace.lines), row.data["user_data"]
+        over, token = (process.number, until), row.data.get("token")
+        # a search that waits for its turn does not learn that it is no longer needed
+        found = process.number, until + FINAL_GRACE + 5.0 + sum(seconds for _, seconds in self.naps)
+        if row.type in ("submitting", "watching"):
+            self.rows[row.rid] = Row(name, row.subject, process, lines)
+        match row.type:
+            case "submitting":
+                self.handed_in[name] = row.subject
+                self.submitted.stored.add(row.subject)
+            case "watching":
+                self.provider.ended.pop(row.subject, None)
+                self.provider.watched[row.subject] = lines
+                if token is not None:  # it is not searched for any more
+                    self.provider.ended[token] = found
+            case "uncertain":
+                self.doubted[row.subject] = process, lines
+                self.provider.ended[row.subject] = found
+            case "changed":
+                pass
+            case _:
+                self.rows[row.rid].end(process)
+                named = row.subject not in self.submitted.stored
+                self.provider.ended[row.subject] = over if named else found
 
     async def _pruned(self) -> None:
         """What is gone had ended, and everybody had it."""

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sim_check import play
+from sim_orders import STEPS
 from sim_world import File
 
 FIRST = int(os.environ.get("FIRST", "0"))
@@ -62,21 +64,31 @@ def test_a_seed_decides_everything_elsewhere(on_trio: bool) -> None:
     assert traces[0] == traces[1]
 
 
+@pytest.mark.timeout(0)
 def test_the_simulation_reaches_what_it_is_about() -> None:
     """Otherwise its invariants would prove little."""
     met: Counter[str] = Counter()
-    for seed in range(150):
+    for seed in range(400):
         here = play(seed)
         met.update(row.type for row in here.events)
+        met.update(row.data.get("reason") for row in here.events if row.type == "uncertain")
         met.update({"parked": len(here.parked), "pruned": len(here.gone)})
-        for _, *what in here.trace.lines:
-            met.update(word for word in map(str, what[1:3]) if word in REACHED)
+        steps: dict[Any, str] = {}
+        for _, process, *what in here.trace.lines:
+            words = [str(word) for word in what[:2]]
+            met.update(word for word in words if word in REACHED)
+            if words == ["dies"]:
+                met[f"dies in {steps[process]}"] += 1
+            steps[process] = " ".join(words if words[0] in ("register", "commit") else words[:1])
         met["rejected"] += sum(one.rejected for one in here.provider.accounts.values())
         met["overlap"] += here.overlapped
-    assert [word for word in REACHED if met[word] < 5] == [], met
+    rare = [word for word in REACHED if met[word] < (1 if word.startswith("dies in") else 5)]
+    assert rare == [], met
 
 
 REACHED = (
     "watching", "changed", "succeeded", "failed", "expired", "cancelled", "stalled", "resumed",
     "dies", "parked", "pruned", "rejected", "overlap", "unpark",
+    "submitting", "uncertain", "none", "several", "no_search", "orders", "searches", "decides",
+    *(f"dies in {step}" for step in STEPS), "dies in register done",
 )  # fmt: skip

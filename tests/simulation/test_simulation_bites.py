@@ -10,18 +10,24 @@ import anyio
 import pytest
 from msgspec.structs import replace
 from sim_check import play
+from sim_process import pause
 
-from pollers import _loop, _relay, _watch
+from pollers import Intent, _ledger, _loop, _relay, _submitting, _watch
 from pollers._core.table import Watched
+from pollers._ledger import Ledger
 from pollers._loop import Loop
+from pollers._queue import Hand, Queue
 from pollers._relay import Relay
+from pollers._submitting import Submits
 from pollers._watch import Watch
 from pollers.poller import Poller
 from pollers.sources import CallableSource
+from pollers.sources._spacing import Spacing
 from pollers.store import MemoryStore
+from resilience import ResilienceError
 
-MOST = 400
-"""Seeds within which it must be found; most are found at once."""
+MOST = 1000
+"""Seeds within which it must be found; most are found at once, what needs a rare order of things late."""
 
 Patch = pytest.MonkeyPatch
 BREAKS: list[Callable[[Patch], None]] = []
@@ -72,7 +78,7 @@ def a_job_may_end_while_it_is_looked_at(patch: Patch) -> None:
         found = (step(rows[rid]) for rid, step in steps if rid in rows)
         return [one for one in found if one is not None]
 
-    patch.setattr(Loop, "_taken", taken)
+    patch.setattr(Ledger, "_taken", taken)
 
 
 @breaks
@@ -91,12 +97,12 @@ def what_has_ended_is_looked_at_again(patch: Patch) -> None:
         if job.state.ended:
             self.engine.news.tell_ended(job.rid)
 
-    patch.setattr(Loop, "_apply", apply)
+    patch.setattr(Ledger, "_apply", apply)
 
 
 @breaks
 def a_commit_can_be_cancelled_by_half(patch: Patch) -> None:
-    patch.setattr(_loop.anyio, "CancelScope", lambda **_: anyio.fail_after(None))
+    patch.setattr(_ledger.anyio, "CancelScope", lambda **_: anyio.fail_after(None))
 
 
 @breaks
@@ -106,21 +112,25 @@ def cancelling_and_looking_commit_at_once(patch: Patch) -> None:
 
         async def __aexit__(self, *_: object) -> None: ...
 
-    patch.setattr(_loop.anyio, "Lock", NoLock)
+    patch.setattr(_ledger.anyio, "Lock", NoLock)
 
 
 @breaks
 def a_look_is_begun_while_it_is_left(patch: Patch) -> None:
     async def nothing() -> None: ...
 
+    async def wait(self: Any) -> None:
+        """Without a lock, which is a checkpoint, too."""
+        await pause(max(0.0, self._free_at - anyio.current_time()))
+        self.went()
+
     patch.setattr(_loop.anyio.lowlevel, "checkpoint_if_cancelled", nothing)
+    patch.setattr(Spacing, "wait", wait)
 
 
 @breaks
 def a_look_that_is_repeated_forgets_the_spacing(patch: Patch) -> None:
-    patch.setattr(
-        CallableSource, "_free_at", property(lambda _: -1e9, lambda *_: None), raising=False
-    )
+    patch.setattr(Spacing, "wait", lambda _: anyio.sleep(0))
 
 
 @breaks
@@ -131,9 +141,19 @@ def a_failed_request_is_a_missing_job(patch: Patch) -> None:
         try:
             return await look(self, guard, pick)
         except Exception:
+            await anyio.sleep(0.1)  # a door that is shut would be asked for ever at one instant
             return {}
 
     patch.setattr(CallableSource, "look", blind)
+
+
+@breaks
+def whoever_comes_back_opens_the_door(patch: Patch) -> None:
+    def leave_door(self: Any, _: Any) -> None:
+        self._at_door = None
+        self.nudge()
+
+    patch.setattr(Loop, "_leave_door", leave_door)
 
 
 @breaks
@@ -156,23 +176,24 @@ def the_spacing_is_forgotten(patch: Patch) -> None:
 
 @breaks
 def half_of_a_refused_batch_is_lost(patch: Patch) -> None:
-    split = Watch.split
+    split = Queue.split
 
-    def half(self: Any) -> bool:
-        done = split(self)
+    def half(self: Any, hand: Hand) -> bool:
+        done = split(self, hand)
         if done:
-            self._batches.pop()
+            self._halves.pop()
         return done
 
-    patch.setattr(Watch, "split", half)
+    patch.setattr(Queue, "split", half)
 
 
 @breaks
 def a_slow_answer_counts_as_one_after_the_deadline(patch: Patch) -> None:
     saw = Watch.saw
 
-    def late(self: Any, sightings: Any, *, asked: float, now: float, wall: float) -> Any:
-        return saw(self, sightings, asked=now, now=now, wall=wall)
+    def late(self: Any, hand: Hand, sightings: Any, *, now: float, wall: float) -> Any:
+        hand.asked_at = now
+        return saw(self, hand, sightings, now=now, wall=wall)
 
     patch.setattr(Watch, "saw", late)
 
@@ -191,7 +212,7 @@ def deadlines_are_early(patch: Patch) -> None:
 @breaks
 def deadlines_that_no_look_can_keep_are_forgotten(patch: Patch) -> None:
     patch.setattr(Watch, "overdue", lambda *_, **__: [])
-    patch.setattr(Watch, "next_overdue", lambda _: _watch.INFINITE)
+    patch.setattr(Watch, "next_expiry", lambda _: _watch.INFINITE)
 
 
 @breaks
@@ -211,6 +232,124 @@ def an_absence_is_never_over(patch: Patch) -> None:
     since: Any = Watched.missing_since
     again = property(since.fget, lambda one, at: at is None or since.fset(one, at))
     patch.setattr(Watched, "missing_since", again)
+
+
+# -- submits ------------------------------------------------------------------------------------
+
+
+@breaks
+def the_intent_is_stored_after_the_call(patch: Patch) -> None:
+    submit = Submits.submit
+
+    async def late(self: Any, upload: Any, new: Any) -> Any:
+        answer = await upload(Intent(
+            rid=0, token=new.key.remote_id, created_at=new.created_at, kind=new.key.kind,
+            account=new.key.account, data=new.data,
+        ))  # fmt: skip
+        return await submit(self, lambda _: answer, new)
+
+    patch.setattr(Submits, "submit", late)
+
+
+@breaks
+def what_got_no_reply_is_submitted_again(patch: Patch) -> None:
+    called = _submitting.called
+
+    async def twice(upload: Any, intent: Any) -> Any:
+        try:
+            return await called(upload, intent)
+        except Exception:
+            return await called(upload, intent)
+
+    patch.setattr(_submitting, "called", twice)
+
+
+@breaks
+def a_lost_reply_is_a_refusal(patch: Patch) -> None:
+    patch.setattr(_submitting, "surely_not_done", lambda _: True)
+
+
+@breaks
+def the_first_of_several_is_taken(patch: Patch) -> None:
+    matches = _submitting.as_matches
+    patch.setattr(_submitting, "as_matches", lambda found: matches(found)[:1])
+
+
+@breaks
+def what_a_search_finds_is_overlooked(patch: Patch) -> None:
+    patch.setattr(_submitting, "as_matches", lambda _: [])
+
+
+@breaks
+def a_search_that_failed_has_found_nothing(patch: Patch) -> None:
+    find = Submits.find
+
+    async def blind(self: Any, one: Any) -> Any:
+        try:
+            return await find(self, one)
+        except ResilienceError:
+            return ()
+
+    patch.setattr(Submits, "find", blind)
+
+
+@breaks
+def it_is_given_up_too_soon(patch: Patch) -> None:
+    found = Submits.found
+
+    async def soon(self: Any, one: Any, matches: Any, *, asked: float) -> None:
+        await found(self, one, matches, asked=asked + 5.0)
+
+    patch.setattr(Submits, "found", soon)
+
+
+@breaks
+def it_is_searched_for_while_it_is_called(patch: Patch) -> None:
+    add = Submits.add
+
+    def at_once(self: Any, job: Any) -> None:
+        add(self, job)
+        if job.state == "submitting":
+            self._search_at(self._open[job.rid], anyio.current_time())
+
+    patch.setattr(Submits, "add", at_once)
+
+
+@breaks
+def what_an_earlier_process_submitted_is_forgotten(patch: Patch) -> None:
+    lose = Submits._lose
+
+    def only_ours(self: Any, one: Any) -> None:
+        if one.is_calling:
+            lose(self, one)
+
+    patch.setattr(Submits, "_lose", only_ours)
+
+
+@breaks
+def a_call_that_is_cancelled_is_forgotten(patch: Patch) -> None:
+    call = Submits._call
+
+    async def silent(self: Any, upload: Any, one: Any) -> Any:
+        try:
+            return await call(self, upload, one)
+        except anyio.get_cancelled_exc_class():
+            one.is_calling = False
+            raise
+
+    patch.setattr(Submits, "_call", silent)
+
+
+@breaks
+def what_is_found_is_searched_for_still(patch: Patch) -> None:
+    def changed(self: Any, job: Any) -> None:
+        one = self._open.get(job.rid)
+        if one is not None:
+            one.job, one.is_calling = job, False
+            one.handle.point_at(job)
+
+    patch.setattr(Submits, "changed", changed)
+    patch.setattr(Submits, "holds", lambda self, rid: rid in self._open)
 
 
 # -- the relay ----------------------------------------------------------------------------------
@@ -303,6 +442,7 @@ def a_parked_event_is_never_tried_again(patch: Patch) -> None:
     patch.setattr(_relay.Relay, "_try_parked", lambda _: anyio.sleep(0))
 
 
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda one: one.__name__)
 def test_a_broken_product_is_found_out(broken: Callable[[Patch], None], monkeypatch: Patch) -> None:
     broken(monkeypatch)
