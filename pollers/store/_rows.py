@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -71,6 +71,7 @@ LARGEST = 2**63 - 1
 _AT_ONCE = 500
 """Values that one statement is given."""
 
+_remote_id = attrgetter("key.remote_id")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -140,24 +141,26 @@ def _register(
             fresh.append(job)
         answer.append(job)
     number = Numbers(db)[owner]
-    first = _sequence(db, "outbox") + 1
+    ahead = _sequence(db, "outbox") - last  # rows and their events are numbered alike
+    # in the order of the index, which is faster; what is made only to be written is not kept
     db.executemany(
         _INSERT_JOB,
-        [
-            (job.rid, number, kind, job.key.remote_id, *_changing(job), seq)
-            for seq, job in enumerate(fresh, first)
-        ],
+        (
+            (job.rid, number, kind, job.key.remote_id, *_changing(job), job.rid + ahead)
+            for job in sorted(fresh, key=_remote_id)
+        ),
     )
     untold = _encode(opening_data(None)).decode()
     db.executemany(
         _INSERT_EVENT,
-        [
+        (
             (
-                seq, job.rid, 1, number, kind, job.key.remote_id, _WORDS[job.state], job.created_at,
+                job.rid + ahead, job.rid, 1, number, kind, job.key.remote_id, _WORDS[job.state],
+                job.created_at,
                 untold if job.data is None else _encode(opening_data(job.data)).decode(), None,
             )
-            for seq, job in enumerate(fresh, first)
-        ],
+            for job in fresh
+        ),
     )  # fmt: skip
     return answer
 
