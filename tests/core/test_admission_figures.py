@@ -21,7 +21,17 @@ from resilience._core.admission.door import View
 from resilience._core.admission.gate import SHORTEST_CLOSING, Gate
 from resilience._core.admission.lane import RAMP_FREE
 from resilience._core.admission.machine import Machine
-from resilience._core.admission.model import Again, Go, Park, Permit, Place, Raise, Reason, ScopeKey
+from resilience._core.admission.model import (
+    Again,
+    Go,
+    Park,
+    Permit,
+    Place,
+    Raise,
+    Reason,
+    ScopeKey,
+    Ticket,
+)
 from resilience._core.admission.pace import Pace
 from resilience._core.instants import Instant, Now
 from resilience._core.policy.model import Escalation
@@ -518,6 +528,23 @@ def test_who_is_let_in_lowers_the_share_of_the_rejected():
     desk.loop = 1.0
     desk.answer(desk.call(), WELL)
     assert gate.shed == pytest.approx(0.02 * 0.98)
+
+
+def test_whoever_goes_next_tells_when_to_look_again():
+    """Four units are missing at 97 a second; the suspect before it, of one unit, could go now."""
+    desk = desk_of()
+    gate = desk.machine._gate(ENDPOINT)
+    gate.pace = Pace.at_rate(100.0, 0.0)
+    desk.machine._sort(gate)
+    desk.loop = 1.0
+    gate.pace.take(4.0, 1.0)  # of five that were saved up
+    suspect, other = (Ticket(order, keys("a"), cost=cost) for order, cost in ((1, 1.0), (2, 5.0)))
+    suspect.suspect, suspect.rejected_at = True, 0.5
+    for ticket in (suspect, other):
+        desk.machine._park(ticket, desk.machine.lane(keys("a")), desk.now)
+    pumped = desk.pump()
+    assert pumped.grants == []
+    assert pumped.next_wake == pytest.approx(1.0 + 4 / 97)
 
 
 def test_an_old_rejection_of_an_open_door_waits_for_nothing():

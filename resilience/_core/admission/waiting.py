@@ -332,7 +332,7 @@ class Waiting:
         wake = math.inf
         for lane in self.lanes.values():
             for queue in (*lane.queues.values(), lane.unpaid):
-                head = queue.head()
+                head = queue.head() if queue is lane.unpaid else self._next(lane, queue)
                 if head is None:
                     continue
                 urgent = queue.most_urgent()
