@@ -84,7 +84,7 @@ class Books(RuleBasedStateMachine):
                 for p in self.parked
                 if p.keys.endpoint == ticket.keys.endpoint
                 and p.order < ticket.order
-                and not (p.knocked and ticket.permit.probes)  # the last probe is not the next one
+                and not p.suspect  # others go first
             ]
             assert not [p for p in older if p not in pumped.refusals and p not in pumped.grants]
             self.parked.remove(ticket)

@@ -185,6 +185,8 @@ SAID = {
     "quota of nobody else": NO_SCOPE,
     "balance of nobody else": NO_SCOPE,
     "another kind of answer has no scope yet": NO_SCOPE,
+    "exception of nobody else": NO_SCOPE,
+    "told once, not for its conditions": NO_SCOPE,
     "method that is none": (
         "GETT is no method of HTTP.",
         "Did you mean 'GET'?",

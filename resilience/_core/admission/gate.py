@@ -34,7 +34,7 @@ INNOCENT = 1e-4
 """and so often that it would happen to an innocent one with this chance, where many are rejected."""
 
 SHED_CALLS = 50
-"""Calls after which a change of their share is known."""
+"""Calls whose share counts."""
 
 POISON_PROOF = 3
 """So many others, sent after its last rejection, must have been let in."""
@@ -44,8 +44,8 @@ class Gate(Door):
     """One scope's door."""
 
     __slots__ = (
-        "closings", "first_closed", "kind", "lease_until", "light", "probe", "proved", "reaction",
-        "shed", "successes", "told",
+        "answers", "closings", "first_closed", "kind", "lease_until", "light", "probe", "proved",
+        "reaction", "shed", "successes", "told",
     )  # fmt: skip
 
     def __init__(self, key: ScopeKey) -> None:
@@ -64,7 +64,9 @@ class Gate(Door):
         """Seconds that the last rejection took to come."""
         self.successes: list[float] = []
         self.shed = 0.0
-        """The share of calls that was rejected of late, without those that are taken to be at fault."""
+        """The share of calls that were rejected, of those that could not know better."""
+        self.answers = 0
+        """Of how many calls that is the share."""
 
     # -- how it looks -------------------------------------------------------------------------
 
@@ -121,7 +123,8 @@ class Gate(Door):
 
     def count(self, *, rejected: bool) -> None:
         """One more call was answered that did not know the door to be closed."""
-        self.shed += (rejected - self.shed) / SHED_CALLS
+        self.answers = min(self.answers + 1, SHED_CALLS)
+        self.shed += (rejected - self.shed) / self.answers
 
     @property
     def strikes(self) -> int:
