@@ -68,7 +68,7 @@ def test_a_seed_decides_everything_elsewhere(on_trio: bool) -> None:
 def test_the_simulation_reaches_what_it_is_about() -> None:
     """Otherwise its invariants would prove little."""
     met: Counter[str] = Counter()
-    for seed in range(400):
+    for seed in (*range(300, 400), *range(300)):  # what is rarest comes late
         here = play(seed)
         met.update(row.type for row in here.events)
         met.update(row.data.get("reason") for row in here.events if row.type == "uncertain")
@@ -82,8 +82,10 @@ def test_the_simulation_reaches_what_it_is_about() -> None:
             steps[process] = " ".join(words if words[0] in ("register", "commit") else words[:1])
         met["rejected"] += sum(one.rejected for one in here.provider.accounts.values())
         met["overlap"] += here.overlapped
-    rare = [word for word in REACHED if met[word] < (1 if word.startswith("dies in") else 5)]
-    assert rare == [], met
+        rare = [word for word in REACHED if met[word] < (1 if word.startswith("dies in") else 5)]
+        if not rare:
+            return
+    raise AssertionError(f"{rare} of {met}")
 
 
 REACHED = (

@@ -29,6 +29,13 @@ from resilience import ResilienceError
 MOST = 1000
 """Seeds within which it must be found; most are found at once, what needs a rare order of things late."""
 
+LATE = {
+    "a_call_that_is_cancelled_is_forgotten": 720,
+    "whoever_comes_back_opens_the_door": 750,
+    "a_look_is_begun_while_it_is_left": 320,
+}
+"""Where to begin for those that take a rare order of things; all seeds are played if it is no more there."""
+
 Patch = pytest.MonkeyPatch
 BREAKS: list[Callable[[Patch], None]] = []
 
@@ -446,7 +453,8 @@ def a_parked_event_is_never_tried_again(patch: Patch) -> None:
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda one: one.__name__)
 def test_a_broken_product_is_found_out(broken: Callable[[Patch], None], monkeypatch: Patch) -> None:
     broken(monkeypatch)
-    for seed in range(MOST):
+    late = LATE.get(broken.__name__, 0)
+    for seed in (*range(late, MOST), *range(late)):
         try:
             play(seed)
         except AssertionError:
