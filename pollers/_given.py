@@ -105,7 +105,7 @@ def upload(given: Any) -> None:
     """
     if not callable(given):
         raise TypeError(f"upload: expected an async function of one Intent, not {given!r}")
-    plain = _function_of(given)
+    plain = function_of(given)
     shown = getattr(plain, "__qualname__", repr(given))
     is_def = inspect.isfunction(plain) and plain.__name__ != "<lambda>"
     if is_def and not inspect.iscoroutinefunction(plain):
@@ -118,7 +118,7 @@ def upload(given: Any) -> None:
         pass  # it was not written in Python
 
 
-def _function_of(given: Any) -> Any:
+def function_of(given: Any) -> Any:
     """The function that is called in the end: behind a partial, a method, a decorator, an object."""
     while isinstance(given, partial):
         given = given.func

@@ -7,6 +7,7 @@ from typing import Any
 
 from pollers._core.model import Sighting
 from pollers._core.submit import Intent, Match
+from pollers._given import function_of
 from pollers._log import log
 from pollers.sources._spacing import Spacing
 from pollers.sources.base import Pick, StatusWords
@@ -149,8 +150,7 @@ class CallableSource:
 def _check_async(ask: Any) -> None:
     if not callable(ask):
         raise TypeError(f"{ask!r} can't be called: a source asks with an 'async def' function")
-    plain = inspect.unwrap(ask, stop=inspect.iscoroutinefunction)
-    if inspect.isfunction(ask) and not inspect.iscoroutinefunction(plain):
+    if inspect.isfunction(ask) and not inspect.iscoroutinefunction(function_of(ask)):
         raise TypeError(f"{ask.__qualname__} is a sync function: a source asks with 'async def'")
 
 

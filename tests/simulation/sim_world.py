@@ -15,10 +15,10 @@ from typing import Any
 
 import anyio
 from sim_order import nap
-from sim_orders import STEPS, Orders
 from sim_process import Killed, Process, StorePort, Trace, seldom
 from sim_provider import LAWS, PAPER, Provider
 from sim_sinks import ByCursor, ById, BySequence, Moods, SinkPort, named
+from sim_submits import STEPS, Orders
 from sim_users import Users
 
 from pollers import BadStore, Fenced, Poller, PollerStopped

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sim_check import play
-from sim_orders import STEPS
+from sim_submits import STEPS
 from sim_world import File
 
 FIRST = int(os.environ.get("FIRST", "0"))

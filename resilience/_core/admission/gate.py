@@ -33,6 +33,9 @@ POISON = 3
 INNOCENT = 1e-4
 """and so often that it would happen to an innocent one with this chance, where many are rejected."""
 
+MOST_SHED = 0.9
+"""The largest share that is reckoned with: if all were rejected, no number would prove a fault."""
+
 SHED_CALLS = 50
 """Calls whose share counts."""
 
@@ -120,6 +123,7 @@ class Gate(Door):
     def let_in(self, sent_at: float) -> None:
         """One more call was accepted, which went at that time."""
         self.successes = [*self.successes[1 - POISON_PROOF :], sent_at]
+        self.count(rejected=False)
 
     def count(self, *, rejected: bool) -> None:
         """One more call was answered that did not know the door to be closed."""
@@ -129,9 +133,8 @@ class Gate(Door):
     @property
     def strikes(self) -> int:
         """So often a call may close the door before it is taken to be at fault."""
-        return max(
-            POISON, math.ceil(math.log(INNOCENT) / math.log(min(self.shed, 0.9) or INNOCENT))
-        )
+        share = min(max(self.shed, INNOCENT), MOST_SHED)
+        return max(POISON, math.ceil(math.log(INNOCENT, share)))
 
     def has_proved(self, ticket: Ticket) -> bool:
         """Whether enough others were let in that went after this call was rejected."""

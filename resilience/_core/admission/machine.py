@@ -169,7 +169,6 @@ class Machine(Waiting):
         for gate in lane.doors:
             if isinstance(gate, Gate):
                 gate.let_in(permit.sent_at)
-                gate.count(rejected=False)
 
     def _conclude_probes(self, permit: Permit, judgement: Judgement, now: Now) -> None:
         for door in permit.probes:

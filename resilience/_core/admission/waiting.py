@@ -267,7 +267,7 @@ class Waiting:
             if isinstance(gate, Gate)
         )
 
-    def _serve(  # private, and on a path where keywords cost
+    def _serve(
         self,
         ticket: Ticket,
         lane: Lane,
